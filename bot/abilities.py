@@ -1,0 +1,27 @@
+"""What each kind of channel can show, for rendering without the channel itself (transcripts, tests)."""
+
+from bot.channels import Abilities
+
+TERMINAL = Abilities(
+    buttons=0, button_label=0, button_data=0, text_limit=20_000, text_unit="utf16", datum="wgs84", images=False
+)
+# Telegram: 100 buttons of 64 bytes, 4096 UTF-16 units a text.
+TELEGRAM = Abilities(
+    buttons=100, button_label=40, button_data=64, text_limit=4096, text_unit="utf16", datum="wgs84", place_button=True
+)
+WEB = Abilities(
+    buttons=20, button_label=40, button_data=64, text_limit=20_000, text_unit="utf16", datum="wgs84", place_button=True
+)
+# The seat of the WeChat channels: GCJ-02 pins, 2048 bytes a text, an answer within 5 s (4 s leaves room), no buttons.
+WECHAT = Abilities(
+    buttons=0,
+    button_label=0,
+    button_data=0,
+    text_limit=2048,
+    text_unit="bytes",
+    datum="gcj02",
+    push="window",
+    reply_deadline_s=4.0,
+)
+
+BY_NAME = {"terminal": TERMINAL, "telegram": TELEGRAM, "web": WEB, "wechat": WECHAT}

@@ -1,0 +1,116 @@
+"""What a channel is to the rest: it delivers what people do, fetches media, and sends what was rendered.
+
+A channel states its abilities; flows never ask which channel they talk through.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from handlers.messages import Media
+from rules.places import Datum
+from storage.inbox import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a channel can show and take. `buttons` 0 means numbered choices (回复数字) only."""
+
+    buttons: int
+    button_label: int  # characters that stay readable
+    button_data: int  # bytes
+    text_limit: int
+    text_unit: Literal["utf16", "bytes"]
+    datum: Datum
+    place_button: bool = False  # can ask the device for its position with one tap
+    push: Literal["any", "window", "none"] = "any"
+    reply_deadline_s: float | None = None  # a passive reply must be given within this
+    images: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """`data` comes back as `Incoming.tapped` when it is pressed."""
+
+    data: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A reply as one channel can show it. Buttons and the picture belong to the last text."""
+
+    texts: tuple[str, ...]
+    buttons: tuple[tuple[Button, ...], ...] = ()  # rows
+    wants_place: bool = False
+    place_label: str = "📍"  # on the button that asks the device for its position, where the channel has one
+    image: bytes | None = None
+    image_name: str = ""
+
+
+class SendError(Exception):
+    """A message could not be sent; the text is for the operator and holds no secret.
+
+    `sent` counts the texts that did arrive before the trouble, so that a repeat may leave them out.
+    """
+
+    sent: int = 0
+
+
+class NotSent(SendError):
+    """It surely did not arrive, or repeating it is harmless: try again."""
+
+
+class MaybeSent(SendError):
+    """It may have arrived, the answer was lost: repeat only what is harmless to repeat."""
+
+
+class HoldOff(SendError):
+    """The platform told us to wait this many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"asked to wait {seconds:.0f} s")
+        self.seconds = seconds
+
+
+class Unreachable(SendError):
+    """The person blocked the bot or is gone; no retry will help."""
+
+
+class Refused(SendError):
+    """The platform refuses this message for good (malformed, too long)."""
+
+
+class MediaProblem(Exception):
+    """A file could not be fetched for good: `reason` is too_big, gone or empty. Passing trouble is another one."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+Accept = Callable[[Delivery], Awaitable[bool]]
+"""Stores a delivery durably; True when it was new. A channel acknowledges only after this returned."""
+
+
+class Channel(Protocol):
+    """One way in and out. `account` names the bot's own account there (a bot id), for telling deliveries apart."""
+
+    name: str
+    account: str
+    abilities: Abilities
+
+    async def start(self, accept: Accept) -> None:
+        """Begin to receive. Returns once receiving has begun."""
+
+    async def stop(self) -> None:
+        """Stop receiving; nothing that was accepted is lost."""
+
+    async def fetch(self, media: Media) -> bytes:
+        """The bytes of a file, at most 20 MB. Raises MediaProblem when it will never be had."""
+
+    async def send(self, chat_ref: str, message: Rendered) -> str:
+        """Send, and return the platform's id of the last message. Raises a SendError."""
+
+    def invite_link(self, token: str) -> str:
+        """The address that a new colleague opens to be tied to the account."""

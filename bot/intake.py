@@ -1,0 +1,197 @@
+"""From a delivery to its turn: stored before it is acknowledged, then applied in order of each person.
+
+People run side by side; one person's messages run one after another. Media are fetched and stored before the turn.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from bot.channels import Channel, MediaProblem
+from bot.tasks import spawn
+from handlers.receive import apologise, receive
+from handlers.tools import Tools
+from handlers.wire import incoming_from_plain, incoming_to_plain
+from storage import inbox
+from storage.database import Database
+from storage.inbox import Delivery
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 2.0  # how often what waits for a second try is looked for
+GIVE_UP_FETCHING = timedelta(hours=24)  # Telegram forgets a file's address; the platforms keep media for days
+
+
+class Intake:
+    """`accept` is what channels call; `after` is called whenever something may be waiting to be sent or heard."""
+
+    def __init__(
+        self,
+        database: Database,
+        tools: Tools,
+        channels: Mapping[str, Channel],
+        now: Callable[[], datetime],
+        after: Callable[[], None],
+        threads: int = 4,
+    ) -> None:
+        self._database, self._tools, self._channels = database, tools, channels
+        self._now, self._after = now, after
+        self._pool = ThreadPoolExecutor(threads, "turn")
+        self._new: list[tuple[Delivery, asyncio.Future[bool]]] = []
+        self._storing: asyncio.Task[None] | None = None
+        self._queues: dict[str, deque[int]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take up what was accepted before the last stop, then look for second tries now and then."""
+        self._sweeper = spawn(self._sweep(), "inbox sweep")
+
+    async def stop(self) -> None:
+        """Let running turns end. What still waits is in the database."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+        for queue in self._queues.values():
+            queue.clear()
+        running = [*self._tasks, *([self._storing] if self._storing is not None else [])]
+        await asyncio.gather(*running, return_exceptions=True)
+        self._pool.shutdown(wait=True)
+
+    async def accept(self, delivery: Delivery) -> bool:
+        """Store one delivery; True when it was new. Deliveries that come together share one commit."""
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._new.append((delivery, future))
+        if self._storing is None or self._storing.done():
+            self._storing = spawn(self._store(), "inbox store")
+        return await future
+
+    async def idle(self) -> None:
+        """Wait until nothing that was accepted is still being worked on."""
+        while self._tasks or self._new or (self._storing is not None and not self._storing.done()):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.sleep(0)
+
+    async def _store(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._new:
+            batch, self._new = self._new, []
+            try:
+                ids = await loop.run_in_executor(self._pool, self._store_all, [item for item, _ in batch])
+            except Exception as trouble:
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(trouble)
+                continue
+            for (delivery, future), row in zip(batch, ids, strict=True):
+                if not future.done():
+                    future.set_result(row is not None)
+                if row is not None and delivery.message is not None:
+                    self._line_up(delivery.person, row)
+
+    def _store_all(self, deliveries: list[Delivery]) -> list[int | None]:
+        with self._database.work() as work:
+            return [inbox.accept(work, delivery) for delivery in deliveries]
+
+    def _line_up(self, person: str, row: int) -> None:
+        queue = self._queues.get(person)
+        if queue is None:
+            self._queues[person] = deque([row])
+            task = spawn(self._work_off(person), "turns")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif row not in queue:
+            queue.append(row)
+
+    async def _work_off(self, person: str) -> None:
+        """Apply one person's messages one after another; a failing one keeps the later ones waiting for its retry."""
+        queue = self._queues[person]
+        try:
+            while queue:
+                if not await self._one(queue[0]):
+                    return
+                queue.popleft()
+        finally:
+            del self._queues[person]
+
+    async def _one(self, row: int) -> bool:
+        """Fetch what is to be fetched and run the turn. False when it must be tried again later."""
+        loop = asyncio.get_running_loop()
+        try:
+            if not await self._fetch(row):
+                return False
+            await loop.run_in_executor(self._pool, receive, self._database, self._tools, row, self._now())
+        except Exception as trouble:
+            log.exception("inbox %s failed", row)
+            aside = await loop.run_in_executor(self._pool, self._note_failure, row, type(trouble).__name__)
+            self._after()
+            return aside
+        self._after()
+        return True
+
+    async def _fetch(self, row: int) -> bool:
+        """Get the message's file into our own store. False when the channel has trouble that will pass."""
+        loop = asyncio.get_running_loop()
+        delivery = await loop.run_in_executor(self._pool, self._load, row)
+        if delivery is None or delivery.message is None or "media" not in delivery.message:
+            return True
+        message = incoming_from_plain(delivery.message)
+        media = message.media
+        if media is None or media.file or media.problem:
+            return True
+        try:
+            data = await self._channels[delivery.channel].fetch(media)
+            file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
+            media = replace(media, file=file, size=len(data))
+        except MediaProblem as problem:
+            media = replace(media, problem=problem.reason)
+        except Exception as trouble:
+            if self._now() - delivery.received_at < GIVE_UP_FETCHING:
+                log.warning("inbox %s: its file is not to be had yet (%s)", row, type(trouble).__name__)
+                await loop.run_in_executor(self._pool, self._wait_for_file, row)
+                return False
+            media = replace(media, problem="gone")
+        plain = incoming_to_plain(replace(message, media=media))
+        await loop.run_in_executor(self._pool, self._keep, row, plain)
+        return True
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                busy = frozenset(self._queues)
+                found = await loop.run_in_executor(self._pool, self._waiting, busy)
+                for delivery in found:
+                    self._line_up(delivery.person, delivery.id)
+            except Exception:
+                log.exception("looking for waiting messages failed")
+            await asyncio.sleep(SWEEP_SECONDS)
+
+    def _waiting(self, busy: frozenset[str]) -> list[Delivery]:
+        with self._database.read() as work:
+            return inbox.waiting(work, self._now(), busy)
+
+    def _load(self, row: int) -> Delivery | None:
+        with self._database.read() as work:
+            return inbox.load(work, row)
+
+    def _keep(self, row: int, message: dict[str, object]) -> None:
+        with self._database.work() as work:
+            inbox.keep_message(work, row, message)
+
+    def _wait_for_file(self, row: int) -> None:
+        with self._database.work() as work:
+            inbox.hold(work, row, self._now() + timedelta(seconds=20))
+
+    def _note_failure(self, row: int, error: str) -> bool:
+        with self._database.work() as work:
+            aside = inbox.failed(work, row, self._now(), error)
+        if aside:
+            apologise(self._database, row, self._now())
+        return aside

@@ -1,0 +1,81 @@
+"""A reply as one channel can show it: buttons where it has them, else 回复数字. Flows never ask which channel it is."""
+
+from typing import Any
+
+from bot.channels import Abilities, Button, Rendered
+from handlers.messages import Choice
+from handlers.sentences import label, sentence
+from handlers.wire import reply_from_plain, tap_data
+from texts import Texts, load
+
+_ROW_WIDTH = 18  # label characters that fit beside each other on a phone
+
+
+def render(body: dict[str, Any], abilities: Abilities) -> Rendered:
+    """Render an outbox body (see handlers.wire)."""
+    reply = reply_from_plain(body)
+    texts = load(body.get("language", ""))
+    text = sentence(texts, reply.say)
+    rows: tuple[tuple[Button, ...], ...] = ()
+    if reply.choices and len(reply.choices) <= abilities.buttons:
+        rows = _rows(texts, reply.choices, body["question"], abilities)
+    elif reply.choices:
+        text = f"{text}\n{numbered(texts, reply.choices)}"
+    return Rendered(_pieces(text, abilities), rows, reply.wants_place and abilities.place_button)
+
+
+def numbered(texts: Texts, choices: tuple[Choice, ...]) -> str:
+    """1 确认  2 修改: on one line while short, else one a line."""
+    items = [f"{number} {label(texts, choice)}" for number, choice in enumerate(choices, 1)]
+    together = "  ".join(items)
+    return together if len(together) <= 36 and len(items) <= 4 else "\n".join(items)
+
+
+def _rows(
+    texts: Texts, choices: tuple[Choice, ...], question: int, abilities: Abilities
+) -> tuple[tuple[Button, ...], ...]:
+    rows: list[list[Button]] = []
+    width = _ROW_WIDTH
+    for index, choice in enumerate(choices):
+        text = label(texts, choice)
+        if len(text) > abilities.button_label:
+            text = text[: abilities.button_label - 1] + "…"
+        button = Button(tap_data(question, index), text)
+        if rows and width + len(text) + 2 <= _ROW_WIDTH and len(rows[-1]) < 4:
+            rows[-1].append(button)
+            width += len(text) + 2
+        else:
+            rows.append([button])
+            width = len(text) + 2
+    return tuple(tuple(row) for row in rows)
+
+
+def _pieces(text: str, abilities: Abilities) -> tuple[str, ...]:
+    """A text cut where the channel would cut or refuse it, at line ends where there are any."""
+    pieces: list[str] = []
+    piece = ""
+    for line in text.splitlines(keepends=True):
+        rest = line
+        while _size(piece + rest, abilities) > abilities.text_limit:
+            if piece:
+                pieces.append(piece.rstrip("\n"))
+                piece = ""
+                continue
+            fits = _longest_that_fits(rest, abilities)
+            pieces.append(rest[:fits])
+            rest = rest[fits:]
+        piece += rest
+    pieces.append(piece.rstrip("\n"))
+    return tuple(item for item in pieces if item) or ("—",)
+
+
+def _longest_that_fits(line: str, abilities: Abilities) -> int:
+    low, high = 1, len(line)
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if _size(line[:middle], abilities) <= abilities.text_limit else (low, middle - 1)
+    return low
+
+
+def _size(text: str, abilities: Abilities) -> int:
+    return len(text.encode("utf-16-le")) // 2 if abilities.text_unit == "utf16" else len(text.encode())

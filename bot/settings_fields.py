@@ -1,0 +1,210 @@
+"""The settings themselves: every field, its Chinese key in config.toml (the title), its default and what it may be.
+
+Defaults of the business are those of rules.limits; a value that is a slip of the keyboard (full-width digits, 18：00)
+is read as what it means.
+"""
+
+import re
+import unicodedata
+from datetime import time
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic_core import PydanticCustomError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from nlp.transcribe import TranscribeSettings
+from rules.limits import Limits
+
+PREFIX: Final = "ZOUDIAN_"
+BETWEEN: Final = "__"
+WEEK: Final = "一二三四五六日"
+WEBHOOK_PATH: Final = "/telegram/webhook"
+_LIMITS = Limits()
+
+
+def _folded(value: Any) -> Any:
+    return unicodedata.normalize("NFKC", value).strip() if isinstance(value, str) else value
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number", "not a number")
+    return _folded(value)
+
+
+def _time(value: Any) -> Any:
+    found = re.fullmatch(r"(\d{1,2})[:点时](\d{1,2})?分?", _folded(value)) if isinstance(value, str) else None
+    if found is None:
+        return value
+    return f"{int(found[1]):02}:{int(found[2] or 0):02}"
+
+
+def _days(value: Any) -> Any:
+    """Words for the days of the week as numbers from Monday, 0."""
+    if not isinstance(value, list):
+        return value
+    words = [re.sub(r"^(?:周|星期|礼拜)", "", str(day).strip()).replace("天", "日") for day in value]
+    if not words or any(word not in WEEK or len(word) != 1 for word in words):
+        raise PydanticCustomError("days", "not days of the week")
+    return sorted({WEEK.index(word) for word in words})
+
+
+def _yes_no(value: Any) -> Any:
+    return {"是": True, "否": False}.get(value, value) if isinstance(value, str) else value
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        raise PydanticCustomError("zone", "unknown time zone")
+    return value
+
+
+def _distinct(value: tuple[str, ...]) -> tuple[str, ...]:
+    words = tuple(word.strip() for word in value)
+    if not words or len(set(words)) != len(words) or any(not 0 < len(word) <= 40 for word in words):
+        raise PydanticCustomError("words", "empty, repeated or too long")
+    return words
+
+
+def _token(value: SecretStr) -> SecretStr:
+    if value.get_secret_value() and not re.fullmatch(r"\d+:[A-Za-z0-9_-]{20,}", value.get_secret_value().strip()):
+        raise PydanticCustomError("token", "not a token")
+    return SecretStr(value.get_secret_value().strip())
+
+
+def _long_key(value: SecretStr) -> SecretStr:
+    if 0 < len(value.get_secret_value()) < 32:
+        raise PydanticCustomError("long_key", "too short")
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_number)]
+Measure = Annotated[float, BeforeValidator(_number)]
+Clock = Annotated[time, BeforeValidator(_time)]
+Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
+Words = Annotated[tuple[str, ...], AfterValidator(_distinct)]
+YesNo = Annotated[bool, BeforeValidator(_yes_no)]
+_NO_SECRET = SecretStr("")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
+
+
+class PhraseValues(_Table):
+    phrases: Words = Field(title="短语")
+    actions: Words = Field(title="动作")
+
+
+class SpeechValues(_Table):
+    engine: Literal["whisper", "sensevoice"] = Field(default="whisper", title="引擎")
+    model: str = Field(default="small", title="模型", min_length=1)
+    model_dir: str = Field(default="", title="模型目录")
+    mirror: str = Field(default="", title="镜像", pattern=r"^(https?://\S+)?$")
+    compute_type: Literal["int8", "int8_float32", "float32"] = Field(default="int8", title="计算精度")
+    cpu_threads: Whole = Field(default=0, title="线程数", ge=0, le=256)
+    beam_size: Whole = Field(default=5, title="搜索宽度", ge=1, le=20)
+    prompt: str = Field(default=TranscribeSettings().prompt, title="提示语")
+    hotword_tokens: Whole = Field(default=60, title="热词预算", ge=0, le=150)
+    max_seconds: Whole = Field(default=int(TranscribeSettings().max_seconds), title="最长秒数", ge=10, le=3600)
+    allow_small_models: YesNo = Field(default=False, title="允许小模型")
+
+
+class DataValues(_Table):
+    folder: Path = Field(default=Path("data"), title="目录")
+    url: str = Field(default="", title="数据库")
+
+
+class FilesValues(_Table):
+    kind: Literal["本机", "S3"] = Field(default="本机", title="存放方式")
+    folder: str = Field(default="", title="目录")
+    bucket: str = Field(default="", title="桶")
+    endpoint: str = Field(default="", title="服务地址", pattern=r"^(https?://\S+)?$")
+    region: str = Field(default="us-east-1", title="地域")
+    prefix: str = Field(default="", title="前缀")
+    access_key: SecretStr = Field(default=_NO_SECRET, title="访问密钥")
+    secret_key: SecretStr = Field(default=_NO_SECRET, title="访问密钥口令")
+
+
+class WebValues(_Table):
+    """`public_url` is what a phone opens; empty for this machine only. An empty cookie key means: made and kept."""
+
+    host: str = Field(default="127.0.0.1", title="地址", min_length=1)
+    port: Whole = Field(default=8350, title="端口", ge=0, le=65535)
+    public_url: str = Field(default="", title="公网网址", pattern=r"^(https?://\S+)?$")
+    upload_mb: Whole = Field(default=20, title="上传上限MB", ge=1, le=100)
+    cookie_key: Annotated[SecretStr, AfterValidator(_long_key)] = Field(default=_NO_SECRET, title="登录密钥")
+
+
+class TelegramValues(_Table):
+    """Telegram is on when there is a token."""
+
+    mode: Literal["polling", "webhook"] = Field(default="polling", title="方式")
+    webhook_url: str = Field(default="", title="网址", pattern=rf"^(https://\S+{WEBHOOK_PATH})?$")
+    bot_name: str = Field(default="", title="机器人用户名", pattern=r"^@?[A-Za-z0-9_]{0,40}$")
+    api_base: str = Field(default="https://api.telegram.org", title="接口地址", pattern=r"^https?://\S+$")
+    proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
+    token: Annotated[SecretStr, AfterValidator(_token)] = Field(default=_NO_SECRET, title="令牌")
+    webhook_secret: SecretStr = Field(default=_NO_SECRET, title="回调密钥")
+
+
+class Values(BaseSettings):
+    """Everything that can be set. Distances in metres, times local to the firm, durations as the titles say."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter=BETWEEN,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+        str_strip_whitespace=True,
+        hide_input_in_errors=True,
+    )
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(default=_LIMITS.time_zone, title="时区")
+    language: Literal["zh-CN", "en"] = Field(default="zh-CN", title="语言")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", title="日志级别")
+    fence_m: Measure = Field(default=_LIMITS.fence_m, title="围栏半径米", ge=20, le=5000)
+    clear_match_ratio: Measure = Field(default=_LIMITS.clear_match_ratio, title="最近门店倍数", ge=1, le=10)
+    pin_fresh_minutes: Whole = Field(default=_LIMITS.pin_fresh_minutes, title="定位有效分钟", ge=1, le=1440)
+    top_speed_kmh: Measure = Field(default=_LIMITS.top_speed_kmh, title="最高时速公里", ge=30, le=1000)
+    photo_fresh_hours: Whole = Field(default=_LIMITS.photo_fresh_hours, title="照片有效小时", ge=1, le=720)
+    near_same_bits: Whole = Field(default=_LIMITS.near_same_bits, title="照片相似位数", ge=0, le=60)
+    shortest_visit_minutes: Whole = Field(default=_LIMITS.shortest_visit_minutes, title="拜访最短分钟", ge=0, le=120)
+    forgotten_after_minutes: Whole = Field(default=_LIMITS.forgotten_after_minutes, title="忘记结束分钟", ge=5, le=720)
+    undo_hours: Whole = Field(default=_LIMITS.undo_hours, title="可撤销小时", ge=1, le=720)
+    todo_over_minutes: Whole = Field(default=_LIMITS.todo_over_minutes, title="自动待办超过分钟", ge=0, le=480)
+    work_days: Days = Field(default=_LIMITS.work_days, title="工作日")
+    day_starts: Clock = Field(default=_LIMITS.day_starts, title="上班时间")
+    day_ends: Clock = Field(default=_LIMITS.day_ends, title="下班时间")
+    remind_at: Clock = Field(default=_LIMITS.remind_at, title="提醒时间")
+    remind_ahead_minutes: Whole = Field(default=_LIMITS.remind_ahead_minutes, title="提前提醒分钟", ge=0, le=1440)
+    alert_at: Clock = Field(default=_LIMITS.alert_at, title="预警时间")
+    alert_catch_up_hours: Whole = Field(default=_LIMITS.alert_catch_up_hours, title="预警补发小时", ge=1, le=48)
+    new_outlets_a_day: Whole = Field(default=_LIMITS.new_outlets_a_day, title="每日新客目标", ge=0, le=100)
+    new_outlet_run_days: Whole = Field(default=_LIMITS.new_outlet_run_days, title="连续未完成天数", ge=1, le=30)
+    close_factors: Words = Field(default=_LIMITS.close_factors, title="本次成交关键因素")
+    root_causes: Words = Field(default=_LIMITS.root_causes, title="未成交根因")
+    phrase_actions: tuple[PhraseValues, ...] = Field(
+        default=tuple(PhraseValues(phrases=rule.phrases, actions=rule.actions) for rule in _LIMITS.phrase_actions),
+        title="再跟进短语",
+    )
+    speech: SpeechValues = Field(default=SpeechValues(), title="语音")
+    data: DataValues = Field(default=DataValues(), title="数据")
+    files: FilesValues = Field(default=FilesValues(), title="文件")
+    web: WebValues = Field(default=WebValues(), title="网页")
+    telegram: TelegramValues = Field(default=TelegramValues(), title="telegram")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The sources are read one by one by `load_settings`, which tells where each value came from."""
+        return (init_settings,)

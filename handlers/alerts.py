@@ -1,0 +1,171 @@
+"""今日异常预警: made once a day for every manager's own region, and drilled into by taps."""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from handlers.card import day_text
+from handlers.messages import Choice, Reply, Say
+from handlers.turn import Turn, tell
+from rules import anomalies
+from rules import visit as rules_visit
+from rules.anomalies import Finding, RepDay
+from rules.evidence import Level
+from rules.limits import Limits
+from rules.people import Employee, Role, Scope, scope_of
+from rules.visit import State, Visit
+from storage import alerts, evidence, figures, firm, follow_ups, people, rep_figures
+from storage.database import Work
+
+LAST_VISITS = 3
+
+
+def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
+    """Make and queue the day's alert of every manager who can be reached; how many were made.
+
+    A manager without anything out of line gets none: silence is good news.
+    """
+    staff = people.staff(work)
+    made = 0
+    for manager in (person for person in staff if person.active and person.manages):
+        found = findings_for(work, manager, staff, day, limits)
+        if not found:
+            continue
+        alert_id = alerts.add(work, manager.code, day, now, found)
+        if alert_id is None:
+            continue
+        made += 1
+        tell(work, manager.code, alert_reply(alert_id, day, found), now, f"alert:{alert_id}", "alert")
+    return made
+
+
+def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: date, limits: Limits) -> list[Finding]:
+    """What is out of line on a day among the reps this manager may see."""
+    scope = scope_of(manager)
+    reps = [person for person in staff if person.active and person.role is Role.REP and sees_rep(scope, person)]
+    return anomalies.findings(day, rep_days(work, reps, day, limits), limits)
+
+
+def sees_rep(scope: Scope, rep: Employee) -> bool:
+    return any(scope.holds(district, rep.code) for district in rep.districts or ("",))
+
+
+def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) -> list[RepDay]:
+    """The day's figures of each rep, from what is stored."""
+    codes = [rep.code for rep in reps]
+    zone = ZoneInfo(limits.time_zone)
+    since = rep_figures.first_days(work, codes, zone)
+    new = rep_figures.new_outlet_counts(work, codes, day - timedelta(days=60), day)
+    overdue = follow_ups.overdue_counts(work, codes, day)
+    visits = rep_figures.visits_of_reps(work, codes, day)
+    days = []
+    for rep in reps:
+        own = [visit for visit in visits if visit.rep == rep.code]
+        closed = [visit for visit in own if visit.state is State.CLOSED]
+        days.append(
+            RepDay(
+                rep=rep.code,
+                district=rep.districts[0] if rep.districts else "",
+                since=since.get(rep.code, day),
+                visits=len(own),
+                short_visits=tuple(visit.id for visit in closed if _too_short(visit, limits)),
+                doubtful_visits=tuple(
+                    visit.id for visit in closed if visit.grade is not None and visit.grade.level is Level.DOUBTFUL
+                ),
+                same_photo_visits=tuple(visit.id for visit in own if _has_used_photo(work, visit)),
+                overdue_follow_ups=overdue.get(rep.code, 0),
+                new_outlets=new.get(rep.code, {}),
+            )
+        )
+    return days
+
+
+def alert_reply(alert_id: int, day: date, found: Sequence[Finding]) -> Reply:
+    """The push: a line a finding, each with its tap."""
+    lines = [Say("alert.head", {"day": day_text(day), "count": len(found)})]
+    lines += [_finding(item) for item in found]
+    choices = tuple(
+        Choice(
+            str(number), Say("alert.tap", {"district": item.district, "rule": Say(f"alert_short.{item.rule.value}")})
+        )
+        for number, item in enumerate(found)
+    )
+    return Reply(Say("lines", {"lines": lines}), choices, about="alert", subject=alert_id, step="alert")
+
+
+def today(turn: Turn) -> None:
+    """今日预警 asked for: the day's alert as it was pushed, or as it stands now."""
+    day = turn.now.astimezone(turn.tools.zone).date()
+    kept = alerts.of_day(turn.work, turn.employee.code, day)
+    if kept:
+        turn.ask(alert_reply(kept[0].id, day, kept[0].findings))
+        return
+    found = findings_for(turn.work, turn.employee, people.staff(turn.work), day, turn.tools.limits)
+    if not found:
+        turn.say("alert.none", day=day_text(day))
+        return
+    turn.say("alert.not_yet", at=f"{turn.tools.limits.alert_at:%H:%M}")
+    turn.lines.append(Say("lines", {"lines": [_finding(item) for item in found]}))
+
+
+def drill(turn: Turn, alert_id: int, choice: str) -> None:
+    """A tap on a finding: its reps and the last three visits of each, as far as this manager may see them."""
+    alert = alerts.load(turn.work, alert_id)
+    if alert is None or alert.manager != turn.employee.code or not choice.isdigit():
+        turn.say("stale.gone")
+        return
+    if int(choice) >= len(alert.findings):
+        turn.say("stale.gone")
+        return
+    item = alert.findings[int(choice)]
+    scope = scope_of(turn.employee)
+    staff = {person.code: person for person in people.staff(turn.work)}
+    turn.lines.append(_finding(item))
+    for code in item.reps:
+        rep = staff.get(code)
+        if rep is None or not sees_rep(scope, rep):
+            continue
+        turn.say("alert.rep", name=rep.name, district="、".join(rep.districts))
+        last = figures.last_visits(turn.work, scope, code, LAST_VISITS)
+        if not last:
+            turn.say("alert.no_visits")
+        for visit in last:
+            turn.lines += _visit_lines(turn, visit)
+
+
+def _visit_lines(turn: Turn, visit: Visit) -> list[Say]:
+    outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
+    local = visit.opened_at.astimezone(turn.tools.zone)
+    lines = [
+        Say(
+            "alert.visit",
+            {
+                "at": f"{local.month}月{local.day}日 {local:%H:%M}",
+                "outlet": outlet.name if outlet else Say("card.no_outlet"),
+                "outcome": Say(f"outcome.{visit.outcome.value}") if visit.outcome else Say("brief.no_outcome"),
+                "level": Say(f"level.{visit.grade.level.value}") if visit.grade else Say("visit_state.open"),
+                "minutes": int(rules_visit.duration(visit).total_seconds() // 60),
+                "problem": visit.value("problem") or Say("nothing"),
+            },
+        )
+    ]
+    notes = evidence.notes(turn.work, visit.ids("report"))
+    heard = "。".join(note.text.rstrip("。") for note in notes.values() if note.text)
+    if heard:
+        lines.append(Say("alert.transcript", {"text": heard[:300]}))
+    return lines
+
+
+def _finding(item: Finding) -> Say:
+    return Say(
+        f"alert_line.{item.rule.value}",
+        {"district": item.district, "count": len(item.reps), "days": item.days, "visits": len(item.visits)},
+    )
+
+
+def _too_short(visit: Visit, limits: Limits) -> bool:
+    return rules_visit.duration(visit).total_seconds() < limits.shortest_visit_minutes * 60
+
+
+def _has_used_photo(work: Work, visit: Visit) -> bool:
+    return any(photo.same_as is not None for photo in evidence.photos(work, visit.ids("photo")).values())

@@ -1,0 +1,64 @@
+"""Who may talk to the bot: a one-time invite ties a chat account to an employee; others get a polite refusal."""
+
+from datetime import datetime
+
+from handlers.messages import Incoming, Kind, Reply, Say
+from handlers.turn import queue
+from handlers.wire import reply_to_plain
+from storage import inbox, outbox, people
+from storage.database import Work
+from storage.inbox import Delivery
+from storage.outbox import Outgoing
+from storage.people import Account
+from texts import DEFAULT
+
+
+def join(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: datetime) -> bool:
+    """Use an invite. A used, expired or invented one is refused with the same words."""
+    code = people.use_invite(work, message.text, now)
+    employee = people.employee(work, code) if code is not None else None
+    if employee is None or not employee.active:
+        known = people.account(work, delivery.channel, user_ref)
+        if known is not None:
+            queue(work, known, Reply(Say("join.again")), None, now, f"in:{delivery.id}", "reply", delivery.id)
+            return True
+        return refuse(work, delivery, user_ref, message, now)
+    account = people.link(
+        work,
+        Account(delivery.channel, user_ref, delivery.chat_ref, employee.code, DEFAULT),
+        now,
+    )
+    key = "hello.manager" if employee.manages else "hello.rep"
+    lines = [Say("join.welcome", {"name": employee.name}), Say(key, {"name": employee.name})]
+    reply = Reply(Say("lines", {"lines": lines}), wants_place=not employee.manages)
+    queue(work, account, reply, None, now, f"in:{delivery.id}", "reply", delivery.id)
+    return True
+
+
+def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: datetime) -> bool:
+    """One fixed answer a day, no data, and nothing of what a stranger sent is kept."""
+    inbox.forget_content(work, delivery.id)
+    if message.kind not in (Kind.LEAVE, Kind.EDIT):
+        outbox.queue(
+            work,
+            Outgoing(
+                dedupe_key=f"refuse:{delivery.channel}:{user_ref}:{now:%Y%m%d}",
+                channel=delivery.channel,
+                chat_ref=delivery.chat_ref,
+                intent="refusal",
+                body=reply_to_plain(Reply(Say("join.refused")), None, DEFAULT),
+                made_at=now,
+                due_at=now,
+                in_reply_to=delivery.id,
+            ),
+        )
+    return False
+
+
+def apologise(work: Work, delivery_id: int, now: datetime) -> None:
+    """We are broken: the message is set aside, and its sender knows."""
+    delivery = inbox.of_id(work, delivery_id)
+    account = people.account(work, delivery.channel, delivery.person.partition(":")[2]) if delivery else None
+    if delivery is not None and account is not None:
+        reply = Reply(Say("broken.apology", {"number": delivery.id}))
+        queue(work, account, reply, None, now, f"broken:{delivery.id}", "reply", delivery.id)

@@ -1,0 +1,84 @@
+"""From what a note says to what a visit proposes. A proposal is never sure: the rep confirms the card."""
+
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+from nlp.understand import Found, Line, Understanding
+from rules.visit import Answer, Plain, Source, Visit
+from rules.windows import Window
+
+# What a card shows beside the mandatory answers; these are never asked.
+EXTRAS = ("contacts", "objections", "competitors", "orders", "samples", "payment", "follow_up", "actions")
+
+
+def proposed(visit: Visit, heard: Understanding) -> Visit:
+    """The visit with everything the note said put as proposals; what the rep has settled already stays.
+
+    Proposals of an earlier clip are replaced, because the clips are understood together.
+    """
+    visit = visit.drop(*visit.proposals)
+    for name, answer in _answers(heard).items():
+        if not visit.sure(name):
+            visit = visit.put(name, answer)
+    if not visit.sure("outlet") and heard.outlet is not None:
+        visit = visit.put("outlet", _from(heard.outlet, heard.outlet.value))
+    return visit
+
+
+def window_to_plain(window: Window, *, again_next_week: bool = False) -> dict[str, Plain]:
+    return {
+        "first": window.first.isoformat(),
+        "last": window.last.isoformat(),
+        "time": window.time,
+        "quote": window.quote,
+        "again_next_week": again_next_week,
+    }
+
+
+def window_from_plain(value: Any) -> Window:
+    return Window(date.fromisoformat(value["first"]), date.fromisoformat(value["last"]), value["time"], value["quote"])
+
+
+def line_to_plain(line: Line) -> list[Plain]:
+    return [line.product, line.quantity, line.unit]
+
+
+def _answers(heard: Understanding) -> dict[str, Answer]:
+    found: dict[str, Answer] = {}
+    for name in ("problem", "outcome", "close_factor", "root_cause"):
+        said: Found[str] | None = getattr(heard, name)
+        if said is not None:
+            found[name] = _from(said, said.value)
+    outcome = heard.outcome.value if heard.outcome is not None else None
+    if outcome != "won":
+        found.pop("close_factor", None)
+    if outcome not in ("pending", "lost"):
+        found.pop("root_cause", None)
+    for name in ("contacts", "objections", "competitors"):
+        many: tuple[Found[str], ...] = getattr(heard, name)
+        if many:
+            found[name] = _joined(many, [item.value for item in many])
+    for name in ("orders", "samples"):
+        lines: tuple[Found[Line], ...] = getattr(heard, name)
+        if lines:
+            found[name] = _joined(lines, [line_to_plain(item.value) for item in lines])
+    if heard.payment is not None:
+        found["payment"] = _from(heard.payment, dict(asdict(heard.payment.value)))
+    if heard.follow_up is not None:
+        plain = window_to_plain(heard.follow_up.value, again_next_week=heard.again_next_week)
+        found["follow_up"] = _from(heard.follow_up, plain)
+    if heard.actions:
+        found["actions"] = Answer(list(heard.actions), Source.NOTE, sure=False)
+    return found
+
+
+def _from(said: Found[Any], value: Plain) -> Answer:
+    return Answer(value, Source.NOTE, sure=False, quote=said.quote, confidence=said.confidence)
+
+
+def _joined(many: tuple[Found[Any], ...], values: list[Plain]) -> Answer:
+    quotes = list(dict.fromkeys(item.quote for item in many if item.quote))
+    return Answer(
+        values, Source.NOTE, sure=False, quote="；".join(quotes), confidence=min(item.confidence for item in many)
+    )

@@ -1,0 +1,64 @@
+"""What a turn works with besides the database: the firm's limits, its files, its questions, and its ear."""
+
+import threading
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from handlers.steps import Flow
+from handlers.visit_flow import visit_flow
+from nlp.firm_words import FirmWords, OutletWords, PhraseRule, ProductWords
+from nlp.understand import Understander
+from rules.limits import Limits
+from storage import firm
+from storage.database import Database, Work
+from storage.files import Files
+
+
+@dataclass(slots=True)
+class Ear:
+    """The firm's Understander, rebuilt when outlets, products or competitors changed. Building takes about a second,
+    so it is never done inside a transaction.
+    """
+
+    limits: Limits
+    _built_for: FirmWords | None = None
+    _understander: Understander | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def of(self, database: Database) -> Understander:
+        with database.read() as work:
+            words = firm_words(work, self.limits)
+        with self._lock:
+            if self._understander is None or words != self._built_for:
+                self._understander, self._built_for = Understander(words), words
+            return self._understander
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    limits: Limits
+    files: Files
+    flow: Flow
+    ear: Ear
+    has_recogniser: bool = True
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The firm's own time zone."""
+        return ZoneInfo(self.limits.time_zone)
+
+
+def make_tools(limits: Limits, files: Files, *, has_recogniser: bool = True) -> Tools:
+    return Tools(limits, files, visit_flow(limits), Ear(limits), has_recogniser)
+
+
+def firm_words(work: Work, limits: Limits) -> FirmWords:
+    """The names a note may hold, as the ear wants them."""
+    return FirmWords(
+        outlets=tuple(OutletWords(outlet.code, outlet.name) for outlet in firm.outlets(work)),
+        products=tuple(ProductWords(item.code, item.name, item.aliases, item.units) for item in firm.products(work)),
+        competitors=tuple(item.name for item in firm.competitors(work)),
+        close_factors=limits.close_factors,
+        root_causes=limits.root_causes,
+        phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions) for rule in limits.phrase_actions),
+    )

@@ -1,0 +1,129 @@
+"""One turn: what somebody did, on whose behalf it is handled, and what is said back, in one message."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from handlers.messages import Incoming, Reply, Say
+from handlers.tools import Tools
+from handlers.wire import reply_to_plain
+from nlp.understand import Understander
+from rules.people import Employee
+from storage import outbox, people
+from storage.database import Work
+from storage.outbox import Outgoing
+from storage.people import Account, Question
+
+
+@dataclass(slots=True)
+class Turn:
+    """`now` is the clock, `at` is when the person acted; they differ where the signal was lost for a while."""
+
+    work: Work
+    tools: Tools
+    ear: Understander
+    now: datetime
+    at: datetime
+    account: Account
+    employee: Employee
+    message: Incoming | None = None
+    lines: list[Say] = field(default_factory=list)
+    question: Reply | None = None
+    attach: str = ""
+
+    def say(self, key: str, **values: Any) -> None:
+        self.lines.append(Say(key, values))
+
+    def ask(self, reply: Reply) -> None:
+        """The question this turn ends with; its sentence comes after everything said before."""
+        self.question = reply
+
+    def set_account(self, **changes: Any) -> None:
+        self.account = replace(self.account, **changes)
+
+    @property
+    def inbox_id(self) -> int | None:
+        return self.message.source if self.message is not None and self.message.source else None
+
+    def finish(self, dedupe_key: str, *, intent: str = "reply") -> None:
+        """Queue the one message that was composed, and keep what the account now expects."""
+        if self.question is not None or self.lines:
+            reply = self._composed()
+            number = None
+            if reply.choices:
+                number = ask(self.work, self.account, reply, self.now)
+                self.set_account(current_question=number)
+            queue(self.work, self.account, reply, number, self.now, dedupe_key, intent, self.inbox_id)
+        people.save_account(self.work, self.account)
+
+    def _composed(self) -> Reply:
+        question = self.question or Reply(Say("nothing"))
+        lines = [*self.lines, question.say] if self.question is not None else self.lines
+        say = lines[0] if len(lines) == 1 else Say("lines", {"lines": lines})
+        return replace(question, say=say, attach=self.attach or question.attach)
+
+
+def ask(work: Work, account: Account, reply: Reply, now: datetime) -> int:
+    """Keep what is offered, so that a tap or a number can be told from a stale one."""
+    return people.ask(
+        work,
+        Question(
+            account=account.id,
+            about=reply.about,
+            subject=reply.subject,
+            step=reply.step,
+            options=tuple(choice.value for choice in reply.choices),
+            asked_at=now,
+            multi=reply.multi,
+        ),
+    )
+
+
+def queue(
+    work: Work,
+    account: Account,
+    reply: Reply,
+    question: int | None,
+    now: datetime,
+    dedupe_key: str,
+    intent: str,
+    in_reply_to: int | None = None,
+    not_after: datetime | None = None,
+) -> int | None:
+    """Queue one message to one chat account."""
+    return outbox.queue(
+        work,
+        Outgoing(
+            dedupe_key=dedupe_key,
+            channel=account.channel,
+            chat_ref=account.chat_ref,
+            intent=intent,
+            body=reply_to_plain(reply, question, account.language),
+            made_at=now,
+            due_at=now,
+            account=account.id,
+            in_reply_to=in_reply_to,
+            not_after=not_after,
+        ),
+    )
+
+
+def tell(work: Work, person: str, reply: Reply, now: datetime, dedupe_key: str, intent: str) -> list[int]:
+    """Push a message to every reachable account of an employee; the outbox rows made.
+
+    A number typed next answers it, unless a visit is open: then numbers go on answering the visit's question.
+    """
+    made: list[int] = []
+    for account in reachable(people.accounts_of(work, person)):
+        number = ask(work, account, reply, now) if reply.choices else None
+        row = queue(work, account, reply, number, now, f"{dedupe_key}:{account.id}", intent)
+        if row is not None:
+            made.append(row)
+        if number is not None and account.current_visit is None:
+            people.save_account(work, replace(account, current_question=number))
+    return made
+
+
+def reachable(accounts: Sequence[Account]) -> list[Account]:
+    return [account for account in accounts if account.reachable]

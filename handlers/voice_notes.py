@@ -1,0 +1,103 @@
+"""What becomes of a voice note once the recogniser has listened, or could not."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from handlers.tools import Tools
+from handlers.turn import Turn
+from handlers.visit_talk import go_on, understand
+from nlp.understand import Understander
+from rules.visit import Answer, Source, State, Visit
+from storage import evidence, jobs, people, visits
+from storage.database import Work
+from storage.evidence import Note
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """`state`: heard, silent (nothing was said), broken, no_model. `problem` is a text key under `media.`."""
+
+    state: str
+    text: str = ""
+    confidence: float | None = None
+    engine: str = ""
+    seconds: float | None = None
+    truncated: bool = False
+    problem: str = ""
+
+
+def note_heard(
+    work: Work, tools: Tools, ear: Understander, note_id: int, account_id: int, heard: Heard, now: datetime
+) -> None:
+    """Keep what was heard, put it into the visit, and tell the rep with the card. Hearing twice changes nothing."""
+    note = evidence.note(work, note_id)
+    if note is None or note.state not in ("waiting", "no_model"):
+        return
+    evidence.heard(
+        work,
+        note_id,
+        now,
+        state=heard.state,
+        text=heard.text,
+        confidence=heard.confidence,
+        engine=heard.engine,
+        seconds=heard.seconds,
+    )
+    turn = _turn(work, tools, ear, account_id, note, now)
+    visit = visits.load(work, note.visit) if note.visit is not None else None
+    if turn is None or visit is None or visit.state is State.VOID:
+        return
+    if heard.state == "heard":
+        _joined(turn, visit, note_id, truncated=heard.truncated)
+    else:
+        _not_heard(turn, visit, note_id, heard)
+    turn.finish(f"heard:{note_id}:{heard.state}")
+
+
+def listen_again(work: Work, now: datetime) -> int:
+    """The model is there now: ask for every note that was kept without one; how many."""
+    waiting = evidence.notes_without_model(work)
+    for note in waiting:
+        accounts = people.accounts_of(work, note.rep)
+        if accounts:
+            jobs.put(work, "transcribe", {"note": note.id, "account": accounts[0].id}, now, lock=f"visit:{note.visit}")
+    return len(waiting)
+
+
+def _joined(turn: Turn, visit: Visit, note_id: int, *, truncated: bool) -> None:
+    before = visit
+    if note_id not in visit.ids("report"):
+        visit = visit.put("report", Answer([*visit.ids("report"), note_id], Source.REP))
+    if visit.state is State.CLOSED:
+        # Heard after the visit was closed by hand: the words are kept beside it, its answers stay the rep's.
+        visits.save(turn.work, visit)
+        visits.keep_change(turn.work, before, visit, turn.now, None, None)
+        turn.say("visit.voice.late")
+        return
+    visit = understand(turn, visit)
+    visits.save(turn.work, visit)
+    visits.keep_change(turn.work, before, visit, turn.now, turn.account.id, None)
+    if turn.account.current_visit is None:
+        turn.set_account(current_visit=visit.id)
+    if truncated:
+        turn.say("media.truncated")
+    go_on(turn, visit, show_card=True)
+
+
+def _not_heard(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
+    """The clip gives no report. It is kept; the visit asks for another, or for a typed summary."""
+    rest: list[int] = [known for known in visit.ids("report") if known != note_id]
+    after = visit.put("report", Answer([*rest], Source.REP)) if rest else visit.drop("report")
+    after = understand(turn, after)
+    visits.save(turn.work, after)
+    turn.say(f"media.{heard.problem}" if heard.problem else f"visit.voice.{heard.state}")
+    if after.state is State.OPEN:
+        go_on(turn, after, show_card=bool(rest))
+
+
+def _turn(work: Work, tools: Tools, ear: Understander, account_id: int, note: Note, now: datetime) -> Turn | None:
+    account = people.account_by_id(work, account_id)
+    employee = people.employee(work, note.rep)
+    if employee is None or account.employee != note.rep:
+        return None
+    return Turn(work, tools, ear, now, now, account, employee)

@@ -1,0 +1,380 @@
+"""When the next meeting is, as a span of days: 下周五上午十点, 月底前, 过两天, 重阳节后, 正月初八.
+
+An own grammar, because no library reads spoken Chinese appointments without being silently wrong now and then:
+day, then part of the day, then clock, then 前/后/以内. The result is a window, never a single guessed day; what has
+passed rolls forward, and what cannot be an appointment (上周五, a month long gone) gives nothing.
+`at` is taken as the firm's local time.
+"""
+
+import calendar
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from nlp.clock import CLOCK, PART, part_is_over, read_clock
+from nlp.festivals import FESTIVALS, lunar_day, next_span
+from nlp.numbers import NUMERAL, read_number
+from nlp.spoken import read_spoken
+from rules.windows import Window
+
+_LAST_CHANCE = 270
+"""Days. 十月十号 said in late October is history, not an appointment next year."""
+_FESTIVAL_AHEAD = 200
+"""Days. A festival further away than this is hardly an appointment."""
+_WEEKDAYS = {
+    char: day for day, chars in enumerate(("一1", "二2", "三3", "四4", "五5", "六6", "日天7")) for char in chars
+}
+_SOON = {"两": (2, 3), "几": (2, 5)}
+
+_WEEK = r"(?:周|星期|礼拜)"
+_DAY_NUMBER = r"(?:\d{1,2}|[一二三四五六七八九十廿]{1,3})"
+_MONTH_NUMBER = r"(?:1[0-2]|0?[1-9]|十[一二]|[一二三四五六七八九十])"
+_FESTIVAL_NAMES = "|".join(
+    sorted((name for festival in FESTIVALS for name in festival.names if len(name) > 1), key=len, reverse=True)
+)
+_DAY = re.compile(
+    "|".join(
+        (
+            r"(?P<iso>20\d\d[-/.年]\d{1,2}[-/.月]\d{1,2}[日号]?)",
+            r"(?P<near>大后天|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|今朝|今儿|(?:明|今|后)(?=早上|晚上|早|晚))",
+            rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|初|底|中旬)?)|昨天|前天)",
+            rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{_WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
+            rf"(?P<bare_week>(?<![每上一两二三四五六七八九十几个\d])(?:{_WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
+            rf"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>初|上旬|中旬|中|下旬|底|末))",
+            rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{_DAY_NUMBER})[号日])",
+            rf"(?P<named>(?P<year>明年|今年)?(?P<number>{_MONTH_NUMBER})月份?(?:(?P<part_of>初|上旬|中旬|中|下旬|底|末)|(?P<day>{_DAY_NUMBER})[号日]?))",
+            r"(?P<whole_month>下下?个?月)",
+            rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){_DAY_NUMBER})号(?![店线楼柜位码仓机门院])",
+            r"(?P<lunar>(?P<lunar_month>正月|腊月)(?P<lunar_day>初[一二三四五六七八九十]|十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|三十))",
+            rf"(?P<done>过完|过了)?(?P<festival>{_FESTIVAL_NAMES})",
+            r"(?P<after_year>过完年|过了年|过年后|年后|年初八后)",
+            r"(?P<before_year>(?<![今明去前后每半一两几\d])年前(?!头))",
+            r"(?P<year_end>年底|年末)",
+            rf"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{{1,2}})天|(?P<these>这两天|这几天))",
+            rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
+        )
+    )
+)
+_TAIL = re.compile(
+    rf"(?:的|那天|左右)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|以)?前(?![天面台])|(?:之|以|过)?后(?![天来厨续面])|(?:之|以)内)?"
+)
+_JOIN = re.compile(r"(?:到|至|-|~|—|或者是?|或是?|、|和|要么)")
+_BARE_RANGE = re.compile(rf"(?P<from>{_DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{_DAY_NUMBER})[号日]")
+_BARE_TIME = re.compile(
+    rf"(?P<part>{PART})(?:的)?(?P<clock>{CLOCK})|(?<![\d一二三四五六七八九十])(?P<only_clock>{CLOCK})|(?P<only_part>{PART})(?=我?(?:再|就|要|给我?送|送|过来|来|见|联系|答复)(?!了))"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A window and where in the read text it stands."""
+
+    start: int
+    end: int
+    window: Window
+
+
+def find_windows(text: str, at: datetime) -> list[Window]:
+    """Every appointment said, in order."""
+    spoken = read_spoken(text)
+    return [said.window for said in find_said(spoken.text, at, spoken.quote)]
+
+
+def read_window(text: str, at: datetime) -> Window | None:
+    """The answer to 什么时候再来: 下周五, ２５号, 12月5日, 12/5, a bare 25, 今天."""
+    spoken = read_spoken(text.strip())
+    typed = spoken.text.strip("。，！ ")
+    slashed = re.fullmatch(r"(\d{1,2})[/.](\d{1,2})", typed)
+    if slashed:
+        typed = f"{slashed[1]}月{slashed[2]}日"
+    elif re.fullmatch(r"\d{1,2}", typed):
+        typed += "号"
+    said = find_said(
+        typed, at, lambda start, end: text.strip() if typed != spoken.text else spoken.quote(start, end), typed=True
+    )
+    return said[0].window if said else None
+
+
+def find_said(text: str, at: datetime, quote: Callable[[int, int], str], *, typed: bool = False) -> list[Said]:
+    """Windows of an evened-out text with their offsets; `quote` gives the original words of a span.
+
+    `typed`: a bare 今天 counts, because it answers a question; in a note it only tells when the visit was.
+    """
+    found: list[Said] = []
+    today = at.date()
+    position = 0
+    while position < len(text):
+        day = _next_day(text, position)
+        clock = _BARE_TIME.search(text, position)
+        if clock and (day is None or clock.start() < day.start()):
+            window = _today_or_tomorrow(clock, at)
+            if window:
+                found.append(Said(clock.start(), clock.end(), _quoted(window, quote(clock.start(), clock.end()))))
+            position = clock.end()
+            continue
+        if day is None:
+            break
+        said = _said_at(day, text, at, typed=typed)
+        position = max(day.end(), said.end if said else 0)
+        if said is None:
+            continue
+        joined = _joined(found, said, text, today)
+        if joined:
+            found[-1] = joined
+            found[-1] = Said(joined.start, joined.end, _quoted(joined.window, quote(joined.start, joined.end)))
+        else:
+            found.append(Said(said.start, said.end, _quoted(said.window, quote(said.start, said.end))))
+    return found
+
+
+def _next_day(text: str, position: int) -> re.Match[str] | None:
+    day = _DAY.search(text, position)
+    span = _BARE_RANGE.search(text, position)
+    if span and (day is None or span.start() <= day.start()):
+        return span
+    return day
+
+
+def _quoted(window: Window, words: str) -> Window:
+    return Window(window.first, window.last, window.time, words)
+
+
+def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Said | None:
+    today = at.date()
+    try:
+        days = _range_days(day, today) if day.re is _BARE_RANGE else _days(day, at)
+    except (ValueError, OverflowError):
+        return None
+    if days is None:
+        return None
+    first, last, time = days
+    tail = _TAIL.match(text, day.end())
+    end = day.end()
+    if tail:
+        end = tail.end()
+        time = read_clock(tail["part"], tail["clock"]) or time
+        side = tail["side"] or ""
+        if side and not (time and day["near" if day.re is _DAY else 0]):
+            first, last = _shifted(first, last, side, today, whole=day.re is _DAY and bool(day["festival"]))
+    if (
+        day.re is _DAY
+        and day["near"]
+        and first == last == today
+        and ((time is None and end == day.end() and not typed) or part_is_over(time, at))
+    ):
+        return None
+    first = max(first, today)
+    if last < first:
+        return None
+    return Said(day.start(), end, Window(first, last, time, ""))
+
+
+def _shifted(first: date, last: date, side: str, today: date, *, whole: bool) -> tuple[date, date]:
+    if "前" in side:
+        return today, (first - timedelta(days=1) if whole else last)
+    if "内" in side:
+        return today, last
+    return last + timedelta(days=1), last + timedelta(days=7)
+
+
+def _joined(found: list[Said], said: Said, text: str, today: date) -> Said | None:
+    """下周二或者周三, 周三到周五: two neighbours make one window."""
+    if not found or not _JOIN.fullmatch(text, found[-1].end, said.start):
+        return None
+    left, right = found[-1].window, said.window
+    first, last = right.first, right.last
+    if re.match(_WEEK, text[said.start :]):  # the second weekday belongs to the week of the first
+        monday = left.first - timedelta(days=left.first.weekday())
+        first = last = monday + timedelta(days=right.first.weekday())
+    if first < left.first or (last - left.first).days > 31 or first < today:
+        return None
+    return Said(found[-1].start, said.end, Window(left.first, max(left.last, last), right.time or left.time, ""))
+
+
+_Days = tuple[date, date, str | None]
+
+
+def _days(day: re.Match[str], at: datetime) -> _Days | None:
+    today = at.date()
+    if day["near"]:
+        ahead = {"大": 3, "后": 2, "今": 0}.get(day["near"][0], 1)
+        return today + timedelta(days=ahead), today + timedelta(days=2 if day["near"] == "明后天" else ahead), None
+    if day["week"] or day["bare_week"]:
+        return _week(day["which"] or "", day["weekday"] or day["bare_day"] or "", today)
+    if day["iso"]:
+        year, month, number = map(int, re.findall(r"\d+", day["iso"])[:3])
+        return _whole(date(year, month, number))
+    if day["month"]:
+        return _month_part(_months_on(today, _ahead(day["this"] or "")), day["third"], today, rolls=not day["this"])
+    if day["next_day"]:
+        return _whole(_months_on(today, _ahead(day["of"])).replace(day=_count(day["its_day"])))
+    if day["named"]:
+        return _named_month(day, today)
+    if day["whole_month"]:
+        first = _months_on(today, 2 if day["whole_month"].startswith("下下") else 1)
+        return first, _month_end(first), None
+    if day["only_day"]:
+        return _whole(_next_day_number(_count(day["only_day"]), today))
+    return _far_days(day, at)
+
+
+def _far_days(day: re.Match[str], at: datetime) -> _Days | None:
+    today = at.date()
+    if day["lunar"]:
+        return _lunar(day["lunar_month"], day["lunar_day"], today)
+    if day["festival"] or day["after_year"] or day["before_year"]:
+        return _festival(day, today)
+    if day["year_end"]:
+        return max(today, date(today.year, 12, 26)), date(today.year, 12, 31), None
+    if day["these"]:
+        return today, today + timedelta(days=2 if "两" in day["these"] else 3), None
+    if day["soon"]:
+        least, most = _SOON.get(day["few"]) or (_count(day["few"]),) * 2
+        return today + timedelta(days=least), today + timedelta(days=most), None
+    if day["offset"]:
+        return _offset(day["span"], day["unit"], day["way"], at)
+    return None
+
+
+def _whole(day: date) -> _Days:
+    return day, day, None
+
+
+def _count(text: str) -> int:
+    value = read_number(text)
+    if value is None:
+        raise ValueError(text)
+    return int(value)
+
+
+def _ahead(which: str) -> int:
+    return {"下下": 2, "下": 1}.get(which, 0)
+
+
+def _week(which: str, weekday: str, today: date) -> _Days | None:
+    monday = today - timedelta(days=today.weekday()) + timedelta(weeks=_ahead(which))
+    if weekday == "末":
+        return monday + timedelta(days=5), monday + timedelta(days=6), None
+    if weekday == "初":
+        return monday, monday + timedelta(days=1), None
+    if not weekday:
+        return monday, monday + timedelta(days=6), None
+    day = monday + timedelta(days=_WEEKDAYS[weekday])
+    if not which and day <= today:
+        day += timedelta(weeks=1)
+    return (day, day, None) if day >= today else None
+
+
+def _months_on(today: date, months: int) -> date:
+    """First day of the month that many months on."""
+    years, month = divmod(today.month - 1 + months, 12)
+    return date(today.year + years, month + 1, 1)
+
+
+def _month_end(day: date) -> date:
+    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
+
+
+def _month_part(first: date, third: str, today: date, *, rolls: bool) -> _Days:
+    end = _month_end(first)
+    start, stop = {
+        "初": (1, 5), "上旬": (1, 10), "中旬": (11, 20), "中": (13, 17), "下旬": (21, end.day),
+    }.get(third, (end.day - 5 if end.day > 30 else end.day - 4, end.day))  # fmt: skip
+    if rolls and first.replace(day=stop) < today:
+        return _month_part(_months_on(first, 1), third, today, rolls=False)
+    return first.replace(day=start), first.replace(day=stop), None
+
+
+def _named_month(day: re.Match[str], today: date) -> _Days | None:
+    month = _count(day["number"])
+    year = today.year + (1 if day["year"] == "明年" else 0)
+    for candidate in (year, year + 1):
+        if day["part_of"]:
+            first, last, time = _month_part(date(candidate, month, 1), day["part_of"], today, rolls=False)
+        else:
+            first, last, time = _whole(date(candidate, month, _count(day["day"])))
+        if last >= today:
+            near = day["year"] or (first - today).days <= _LAST_CHANCE
+            return (first, last, time) if near else None
+    return None
+
+
+def _next_day_number(number: int, today: date) -> date:
+    """The next day of that number; months too short for it are passed over."""
+    if not 1 <= number <= 31:
+        raise ValueError(number)
+    for months in range(4):
+        first = _months_on(today, months)
+        if number <= _month_end(first).day and first.replace(day=number) >= today:
+            return first.replace(day=number)
+    raise ValueError(number)
+
+
+def _range_days(match: re.Match[str], today: date) -> _Days | None:
+    first, last = _next_day_number(_count(match["from"]), today), _next_day_number(_count(match["to"]), today)
+    return (first, last, None) if first <= last else None
+
+
+def _lunar(month: str, number: str, today: date) -> _Days | None:
+    wanted = _count(number.removeprefix("初"))
+    for year in (today.year - 1, today.year, today.year + 1):
+        day = lunar_day(year, 1 if month == "正月" else 12, wanted)
+        if day >= today:
+            return _whole(day) if (day - today).days <= _FESTIVAL_AHEAD else None
+    return None
+
+
+def _festival(day: re.Match[str], today: date) -> _Days | None:
+    name = day["festival"] or "春节"
+    festival = next(festival for festival in FESTIVALS if name in festival.names)
+    days = next_span(festival, today)
+    if days is None or (days[0] - today).days > _FESTIVAL_AHEAD:
+        return None
+    first, last = days
+    if day["before_year"]:
+        return today, first - timedelta(days=1), None
+    if day["after_year"] or day["done"]:
+        return last + timedelta(days=1), last + timedelta(days=7), None
+    return first, last, None
+
+
+def _offset(span: str, unit: str, way: str, at: datetime) -> _Days | None:
+    spans: dict[str, tuple[float, float]] = {
+        "半": (0.5, 0.5), "一个半": (1.5, 1.5), "两三": (2, 3), "三四": (3, 4), "三五": (3, 5), "四五": (4, 5), "五六": (5, 6),
+    }  # fmt: skip
+    value = read_number(span)
+    least, most = spans.get(span) or (float(value or 0),) * 2
+    if not 0 < most <= 366:
+        return None
+    days_each = {"天": 1, "日": 1, "周": 7, "星期": 7, "礼拜": 7}
+    if unit in {"小时", "钟头", "分钟"}:
+        later = at + timedelta(minutes=most * (1 if unit == "分钟" else 60))
+        clock = f"{later:%H:%M}" if way == "后" else None
+        return later.date() if way == "后" else at.date(), later.date(), clock
+    if unit == "月":
+        first, last = (_month_later(at.date(), months) for months in (least, most))
+    else:
+        first, last = (at.date() + timedelta(days=round(count * days_each[unit])) for count in (least, most))
+    return (first, last, None) if way == "后" else (at.date(), last, None)
+
+
+def _month_later(day: date, months: float) -> date:
+    whole = _months_on(day, int(months))
+    same = whole.replace(day=min(day.day, _month_end(whole).day))
+    return same + timedelta(days=15) if months % 1 else same
+
+
+def _today_or_tomorrow(match: re.Match[str], at: datetime) -> Window | None:
+    """下午三点再来: today if that is still ahead. A bare clock that has passed tells of the visit (三点到的)."""
+    time = read_clock(match["part"] or match["only_part"], match["clock"] or match["only_clock"])
+    if time is None:
+        return None
+    if part_is_over(time, at):
+        if not match["part"] and not match["only_part"]:
+            return None
+        if not re.match(r"我?(?:再|来|送|过来|见)(?!了)", match.string[match.end() :]):
+            return None
+        tomorrow = at.date() + timedelta(days=1)
+        return Window(tomorrow, tomorrow, time, "")
+    return Window(at.date(), at.date(), time, "")

@@ -1,0 +1,36 @@
+"""The firm's own words that understanding needs: outlets, products, competitors, reasons and phrase rules."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class OutletWords:
+    code: str
+    name: str
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProductWords:
+    code: str
+    name: str
+    aliases: tuple[str, ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseRule:
+    """Vague words of a customer (再考虑下) and the checkable actions they open, from config.toml."""
+
+    phrases: tuple[str, ...]
+    actions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FirmWords:
+    outlets: tuple[OutletWords, ...]
+    products: tuple[ProductWords, ...]
+    competitors: tuple[str, ...]
+    close_factors: tuple[str, ...]
+    root_causes: tuple[str, ...]
+    phrase_rules: tuple[PhraseRule, ...] = ()

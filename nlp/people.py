@@ -1,0 +1,55 @@
+"""Whom the rep met, or who was said to decide, in the speaker's word (老板娘, 采购经理, 王老板)."""
+
+import re
+from dataclasses import dataclass
+
+ROLES = (
+    "老板娘", "大老板", "老板", "行政总厨", "厨师长", "总厨", "主厨", "大厨", "厨师", "采购经理", "采购主任", "采购主管", "采购部长", "采购总监",
+    "采购员", "采购", "店长", "总经理", "副总", "经理", "店员", "前台", "收银员", "收银", "服务员", "管理员", "仓管", "库管", "仓库主管", "负责人",
+    "承包人", "承包商", "会计", "财务", "出纳", "领班", "主管", "小工", "股东", "园长", "校长", "老总", "厂长", "主任", "馆长", "食堂主任", "师傅", "营业员",
+)  # fmt: skip
+_SURNAME = "[王李张刘陈杨赵黄周吴徐孙胡朱高林何郭马罗梁宋郑谢韩唐冯于董萧程曹袁邓许傅沈曾彭吕苏卢蒋蔡贾丁魏薛叶阎余潘杜戴夏钟汪田任姜范方石姚谭廖邹熊金陆郝孔白崔康毛邱秦江史顾侯邵孟龙万段钱汤尹黎易常武乔贺赖龚文]"
+_ROLE = re.compile(rf"(?:(?<![\u4e00-\u9fff]){_SURNAME})?(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})")
+_OURS = re.compile(r"(?:我们|咱们?|我|带|公司|区域)(?:的)?$")
+_NO_PERSON_BEFORE = re.compile(r"(?:放|统一|集中|管|开|自己|换了?个?)$")
+_NO_PERSON_AFTER = re.compile(r"(?:会(?!不)|了(?=[，。]|$)|单|部|价|量|不管|儿子|女儿|他爸|爸|那里放)")
+_AWAY = re.compile(
+    r"^(?:◇+|那时候|到时候)在|^(?:[今明后]天|又|也|都|刚好|正好|人|还|那时候|到时候|◇+)?(?:不在|没在|没来|出差|出去|不知道|伐在|勿在|没见|外出|休息|回老家|在外|走开|有事|带|去(?:了)?(?:外地|医院|进货|旅游)|还没来|刚走)"
+)
+_NOT_MET = re.compile(r"(?:没见[到着]?|没碰[到着]|没遇[到着]|找不到|不见)(?:到|着)?$")
+_DECIDES_AFTER = re.compile(r"^[^，。]{0,6}(?:说了算|点头|拍板|定的|做主|签字|批|同意|回来(?:再)?(?:看|定|决定|拍板)?)|^，[^，。]{0,3}他回来")
+_DECIDES_BEFORE = re.compile(r"(?:等|请示|要问(?:下|一下|问)?|得问|汇报给?|商量)$|(?:得|要)(?:跟|和|由|等)?$")
+_WAITED_FOR = re.compile(r"等[^，。]{1,6}回来|等[他她][^，。]{0,8}定|等[他她]爸")
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    start: int
+    end: int
+    role: str
+
+
+def find_people(text: str) -> list[Person]:
+    """Roles in order of appearance, once each; who is away counts only when the decision is theirs."""
+    found: dict[str, Person] = {}
+    for match in _ROLE.finditer(text):
+        before, after = text[: match.start()], text[match.end() :]
+        if _OURS.search(before) or _NO_PERSON_BEFORE.search(before) or _NO_PERSON_AFTER.match(after):
+            continue
+        if before.endswith("◇") and re.match(r"也?在(?![^，。])", after):  # 明早老板在: he will be there
+            continue
+        decides = bool(_DECIDES_AFTER.match(after)) or bool(_DECIDES_BEFORE.search(before))
+        if (_AWAY.match(after) or _NOT_MET.search(before)) and not decides and not _WAITED_FOR.search(after):
+            continue
+        if match[0] not in found:
+            found[match[0]] = Person(match.start(), match.end(), match[0])
+    return _without_taken_back(text, list(found.values()))
+
+
+def _without_taken_back(text: str, people: list[Person]) -> list[Person]:
+    """老板，不对，老板娘: the first was a slip."""
+    return [
+        person
+        for person in people
+        if not re.match(r"，?(?:哦)?(?:不对|不是|说错了|错了)，?(?:是)?(?:" + "|".join(ROLES) + ")", text[person.end :])
+    ]

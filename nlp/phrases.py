@@ -1,0 +1,30 @@
+"""Vague words of customers to checkable actions, by the firm's own rules (再考虑下 opens three actions)."""
+
+import re
+from collections.abc import Sequence
+
+from nlp.firm_words import PhraseRule
+
+_SOFT = re.compile(r"再|一下|下|看看|看|了|吧|嘛|一")
+_DOUBLED = re.compile(r"(.{1,2})\1")
+_REFUSED = re.compile(r"(?:不用|没有?|别|不|无需|不必)$")
+
+
+def find_actions(text: str, rules: Sequence[PhraseRule]) -> tuple[str, ...]:
+    """Actions of every rule whose phrase was said, in whatever soft form (考虑考虑, 再考虑一下); each once."""
+    said = _core(text)
+    actions: dict[str, None] = {}
+    for rule in rules:
+        if any(_was_said(_core(phrase), said) for phrase in rule.phrases):
+            actions.update(dict.fromkeys(rule.actions))
+    return tuple(actions)
+
+
+def _core(text: str) -> str:
+    return _DOUBLED.sub(r"\1", _SOFT.sub("", text))
+
+
+def _was_said(phrase: str, said: str) -> bool:
+    if not phrase:
+        return False
+    return any(not _REFUSED.search(said[: match.start()]) for match in re.finditer(re.escape(phrase), said))

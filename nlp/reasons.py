@@ -1,0 +1,215 @@
+"""Outcome, objections, close factor and root cause of a note, each with the words that say it.
+
+Read clause by clause with negation (不缺货), history (上回说慢，这回没提) and hypothesis (要是能便宜就要). What was
+said (objection) and what is the likely cause (root cause) are two things: a cause is given only when words support it.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from nlp import cues
+from nlp.cutting import Clause
+from nlp.dates import Said
+from nlp.deal import DealLine
+
+_SAID, _DERIVED, _WEAK = 0.9, 0.8, 0.6
+_MAIN = re.compile(r"主要|就是|关键|最")
+_BOUND = re.compile(r"独家|签|合同|锁|绑|供货商")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    code: str
+    start: int
+    end: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    outcome: Hit | None
+    close_factor: Hit | None
+    root_cause: Hit | None
+    objections: tuple[Hit, ...]
+
+
+def judge(
+    text: str, clauses: Sequence[Clause], *, orders: Sequence[int], samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+) -> Verdict:
+    """`orders`: where each order line starts; the text is masked (see nlp.cues)."""
+    objections = _objections(text, clauses, orders)
+    outcome = _outcome(text, clauses, objections, orders=orders, samples=samples, lines=lines, said=said)
+    code = outcome.code if outcome else ""
+    if code == "won":
+        objections = [hit for hit in objections if not _settled_by_order(text, hit, orders, lines)]
+        return Verdict(outcome, _close_factor(text, clauses), None, tuple(objections))
+    if code in {"pending", "lost"}:
+        return Verdict(outcome, None, _root_cause(text, clauses, objections), tuple(objections))
+    if code == "none":
+        objections = [hit for hit in objections if hit.code == "quality"]
+    return Verdict(outcome, None, None, tuple(objections))
+
+
+def _holds(text: str, match: re.Match[str]) -> bool:
+    """The words are not negated."""
+    start = match.start()
+    if cues.NEGATED_INSIDE.search(match[0]) or (text[start : start + 1] != "没" and cues.NEGATED_BEFORE.search(text[:start])):
+        return False
+    after = text[match.end() : match.end() + 5]
+    return not re.match(r"的?问题不大|[^，。]{0,2}没问题", after)
+
+
+def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int]) -> list[Hit]:
+    found: dict[str, Hit] = {}
+    for clause in clauses:
+        words = text[clause.start : clause.end]
+        for code, pattern in cues.OBJECTIONS.items():
+            if code in found:
+                continue
+            for match in pattern.finditer(text, clause.start, clause.end):
+                past = _is_history(words, match.start() - clause.start) or _is_imagined(words, match) or _is_settled(text, match, code)
+                if _holds(text, match) and not past and not _is_ours(text, match, code):
+                    found[code] = Hit(code, match.start(), match.end(), _SAID)
+                    break
+    return sorted(_sorted_out(text, found).values(), key=lambda hit: hit.start)
+
+
+def _is_history(words: str, place: int) -> bool:
+    past = cues.HISTORY.search(words[:place] or "")
+    if not past:
+        return False
+    return not cues.NOW.search(words[past.end() : place]) and not re.search(r"没卖完|没动|没用完|压着|还有|反映|不敢", words)
+
+
+def _is_imagined(words: str, match: re.Match[str]) -> bool:
+    """万一卖不掉: feared, not so. A wish (要是能便宜) is an objection."""
+    return "万一" in words and words.index("万一") < words.find(match[0])
+
+
+def _is_settled(text: str, match: re.Match[str], code: str) -> bool:
+    """上周退了两箱，包装破了，今天补发: a fault of old that has been made good."""
+    sentence = text[text.rfind("。", 0, match.start()) + 1 : match.start()]
+    return code == "quality" and bool(cues.HISTORY.search(sentence)) and not re.search("反映|现在|这次|不敢", text)
+
+
+def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
+    """Words about us or about somebody else that are no objection of the customer."""
+    before = text[max(0, match.start() - 8) : match.start()]
+    if code == "price":
+        return bool(re.search(r"比[^，。]{0,4}$", before)) or bool(re.search(r"谈下来|有优势|^我们[^，。]*便宜", match[0]))
+    if code == "quality":
+        return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
+    if code == "taste":
+        return bool(re.search(r"解决了?[^，。]*$", before))
+    if code == "terms":
+        return bool(re.search(r"(?:收款|回款|收到|收了|同意|谈好|说好)[^，。]*$", before))
+    return False
+
+
+def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
+    """Where one wording sets off two objections, the one that is meant stays."""
+    if "storage" in found and "stock" in found and cues.FULL_FREEZER.search(text[found["storage"].start : found["storage"].end]):
+        del found["storage"]
+    if "shelf_life" in found and "stock" in found and found["stock"].start >= found["shelf_life"].start:
+        del found["stock"]
+    if "promotion" in found and "price" in found and re.search(r"优惠|特价", text[found["price"].start : found["price"].end]):
+        del found["price"]
+    if "contract" in found and "competitor" in found:
+        del found["contract"]
+    if "storage" in found and "stock" in found and found["stock"].start == found["storage"].start:
+        del found["stock"]
+    return found
+
+
+def _settled_by_order(text: str, hit: Hit, orders: Sequence[int], lines: Sequence[DealLine]) -> bool:
+    """Bought in spite of it: only what concerns goods left out or sent back is still open."""
+    if hit.code == "quality":
+        return not any(line.kind == "return" for line in lines)
+    before = text[max(0, hit.start - 8) : hit.start]
+    return not re.search(r"□[^，。]{0,3}(?:没要|不要|没订)，$", before)
+
+
+def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    return next((match for match in pattern.finditer(text) if _holds(text, match)), None)
+
+
+def _outcome(
+    text: str, clauses: Sequence[Clause], objections: Sequence[Hit], *, orders: Sequence[int], samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+) -> Hit | None:
+    if orders:
+        line = next(line for line in lines if line.kind == "order")
+        return Hit("won", line.start, line.end, _SAID)
+    lost = _first(cues.LOST, text)
+    if lost and not _THREAT.search(text[: lost.start()]):
+        return Hit("lost", lost.start(), lost.end(), _SAID)
+    bought = _first(_BOUGHT, text)
+    if bought and not cues.NOT_SOLD.search(text) and not cues.HYPOTHESIS.search(text):
+        return Hit("won", bought.start(), bought.end(), _DERIVED)
+    exclusive = next((hit for hit in objections if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end])), None)
+    if exclusive:
+        return Hit("lost", exclusive.start, exclusive.end, _WEAK)
+    return _open_or_routine(text, objections, samples=samples, lines=lines, said=said)
+
+
+_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$")
+_BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
+
+
+def _open_or_routine(text: str, objections: Sequence[Hit], *, samples: bool, lines: Sequence[DealLine], said: Sequence[Said]) -> Hit | None:
+    absent = _first(cues.ABSENT_ONLY, text)
+    routine = cues.ROUTINE.search(text)
+    not_sold = cues.NOT_SOLD.search(text)
+    open_words = _first(cues.OPEN, text)
+    made_good = routine and not re.search("要求|生气|有意见|不敢|不想", text)
+    real = [hit for hit in objections if not (made_good and hit.code == "quality")]
+    if absent and not real and not not_sold and not samples:
+        return Hit("none", absent.start(), absent.end(), _DERIVED)
+    if real:
+        return Hit("pending", real[0].start, real[0].end, _DERIVED)
+    for found in (not_sold, _any_cause(text)):
+        if found:
+            return Hit("pending", found.start(), found.end(), _SAID)
+    if samples:
+        line = next(line for line in lines if line.kind == "sample")
+        return Hit("pending", line.start, line.end, _DERIVED)
+    if routine:
+        return Hit("none", routine.start(), routine.end(), _DERIVED)
+    if open_words:
+        return Hit("pending", open_words.start(), open_words.end(), _DERIVED)
+    prospect = next((line for line in lines if line.kind in {"prospect", "stock"}), None)
+    if prospect:
+        return Hit("pending", prospect.start, prospect.end, _WEAK)
+    product = re.search("□+", text)
+    if product:
+        return Hit("pending", product.start(), product.end(), _WEAK)
+    if said:
+        return Hit("pending", said[0].start, said[0].end, _WEAK)
+    return None
+
+
+def _any_cause(text: str) -> re.Match[str] | None:
+    return next((match for pattern in cues.ROOT_CAUSES.values() if (match := _first(pattern, text))), None)
+
+
+def _close_factor(text: str, clauses: Sequence[Clause]) -> Hit | None:
+    return _first_of(cues.CLOSE_FACTORS, text)
+
+
+def _first_of(patterns: Mapping[str, re.Pattern[str]], text: str) -> Hit | None:
+    for code, pattern in patterns.items():
+        for match in pattern.finditer(text):
+            if _holds(text, match) and not cues.HYPOTHESIS.search(text[max(0, match.start() - 10) : match.start()]):
+                return Hit(code, match.start(), match.end(), _SAID)
+    return None
+
+
+def _root_cause(text: str, clauses: Sequence[Clause], objections: Sequence[Hit]) -> Hit | None:
+    stated = _first_of(cues.ROOT_CAUSES, text)
+    causal = [hit for hit in objections if hit.code in cues.ROOT_CAUSE_OF]
+    if stated and (stated.code == "需求未识别" or not causal):
+        return stated
+    main = next((hit for hit in causal if _MAIN.search(text[max(0, hit.start - 8) : hit.start])), None)
+    bound = next((hit for hit in causal if hit.code == "competitor" and _BOUND.search(text[hit.start : hit.end])), None)
+    chosen = bound or main or (causal[0] if causal else None)
+    return Hit(cues.ROOT_CAUSE_OF[chosen.code], chosen.start, chosen.end, _DERIVED) if chosen else None

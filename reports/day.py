@@ -1,0 +1,119 @@
+"""A manager's day: the visits, one visit with all its evidence, and the alerts. Every look is within a Scope."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from rules.anomalies import Finding
+from rules.evidence import Photo, Place
+from rules.follow_up import FollowUp
+from rules.outlets import Outlet
+from rules.people import Employee, Scope
+from rules.places import metres_between
+from rules.visit import Visit
+from storage import alerts, evidence, figures, firm, follow_ups, people
+from storage.database import Work
+from storage.evidence import Appeal, Note
+
+
+@dataclass(frozen=True, slots=True)
+class VisitLine:
+    """One visit as a row of a table, with whose it is and where; no outlet while it is not certain."""
+
+    visit: Visit
+    rep: Employee
+    outlet: Outlet | None
+
+    @property
+    def district(self) -> str:
+        """The outlet's district, or the rep's first while the outlet is not certain."""
+        return self.outlet.district if self.outlet else next(iter(self.rep.districts), "")
+
+
+@dataclass(frozen=True, slots=True)
+class VisitDetail:
+    """A visit with everything that stands behind it. `metres` is from the position sent to the outlet's point."""
+
+    line: VisitLine
+    place: Place | None
+    metres: float | None
+    photos: tuple[Photo, ...]
+    notes: tuple[Note, ...]
+    follow_ups: tuple[FollowUp, ...]
+    appeals: tuple[Appeal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertLine:
+    """One finding of an alert, by its number in it; `names` are the reps' names in the order of the finding's codes."""
+
+    alert: int
+    number: int
+    made_at: datetime
+    finding: Finding
+    names: tuple[str, ...]
+
+
+def visits_of_day(work: Work, scope: Scope, day: date) -> list[VisitLine]:
+    """The visits of a local day, in the order they were opened."""
+    return _lines(work, figures.visits_on(work, scope, day))
+
+
+def last_visits(work: Work, scope: Scope, rep: str, limit: int = 3) -> list[VisitLine]:
+    """A rep's latest visits, newest first."""
+    return _lines(work, figures.last_visits(work, scope, rep, limit))
+
+
+def visit_detail(work: Work, scope: Scope, visit_id: int) -> VisitDetail | None:
+    """One visit, or None for one that does not exist or is none of this scope's business."""
+    visit = figures.visit(work, scope, visit_id)
+    if visit is None:
+        return None
+    line = _lines(work, [visit])[0]
+    place = _place(work, visit)
+    photos = evidence.photos(work, visit.ids("photo"))
+    notes = evidence.notes(work, visit.ids("report"))
+    return VisitDetail(
+        line=line,
+        place=place,
+        metres=_metres(place, line.outlet),
+        photos=tuple(photos[key] for key in visit.ids("photo") if key in photos),
+        notes=tuple(notes[key] for key in visit.ids("report") if key in notes),
+        follow_ups=tuple(follow_ups.of_visit(work, visit.id)),
+        appeals=tuple(evidence.appeals_of(work, visit.id)),
+    )
+
+
+def alerts_of_day(work: Work, employee: Employee, day: date) -> list[AlertLine]:
+    """What this manager was warned of on a local day, a line a finding."""
+    names = {person.code: person.name for person in people.staff(work)}
+    return [
+        AlertLine(alert.id, number, alert.made_at, finding, tuple(names.get(rep, rep) for rep in finding.reps))
+        for alert in alerts.of_day(work, employee.code, day)
+        for number, finding in enumerate(alert.findings)
+    ]
+
+
+def finding_of(work: Work, employee: Employee, alert_id: int, number: int) -> Finding | None:
+    """One finding of an alert that was made for this manager; anybody else's is not found."""
+    alert = alerts.load(work, alert_id)
+    if alert is None or alert.manager != employee.code or not 0 <= number < len(alert.findings):
+        return None
+    return alert.findings[number]
+
+
+def _lines(work: Work, found: Sequence[Visit]) -> list[VisitLine]:
+    staff = {person.code: person for person in people.staff(work)}
+    outlets = firm.outlets_by_code(work, {visit.outlet for visit in found if visit.outlet})
+    return [VisitLine(visit, staff[visit.rep], outlets.get(visit.outlet or "")) for visit in found]
+
+
+def _place(work: Work, visit: Visit) -> Place | None:
+    number = visit.value("place")
+    return evidence.places(work, [number]).get(number) if isinstance(number, int) else None
+
+
+def _metres(place: Place | None, outlet: Outlet | None) -> float | None:
+    if place is None or outlet is None or outlet.point is None:
+        return None
+    return metres_between(place.point, outlet.point)

@@ -1,0 +1,53 @@
+"""The clock: APScheduler with a handful of fixed ticks in memory. Nothing per visit is ever scheduled here."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from handlers import reminders, voice_notes
+from handlers.tools import Tools
+from scheduler.daily import daily_alerts
+from storage.database import Database
+
+log = logging.getLogger(__name__)
+
+EVERY_SECONDS = 20  # bounds what a jump of the clock or a suspended machine can delay
+
+
+def tick(database: Database, tools: Tools, now: datetime) -> int:
+    """Everything that time brings about: reminders and daily alerts that are due. How many were queued."""
+    with database.work() as work:
+        made = reminders.remind(work, now, tools.limits)
+    return made + daily_alerts(database, tools.limits, now)
+
+
+def start_clock(
+    database: Database, tools: Tools, now: Callable[[], datetime], after: Callable[[], None]
+) -> BackgroundScheduler:
+    """Tick every 20 seconds, beginning at once. `after` is called when something was queued."""
+
+    def beat() -> None:
+        if tick(database, tools, now()):
+            after()
+
+    clock = BackgroundScheduler(timezone=UTC)
+    clock.add_job(
+        beat,
+        "interval",
+        seconds=EVERY_SECONDS,
+        id="tick",
+        next_run_time=datetime.now(UTC),
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
+    clock.start()
+    return clock
+
+
+def listen_to_kept_notes(database: Database, now: datetime) -> int:
+    """At start, with a model at hand: the notes that waited for one are heard."""
+    with database.work() as work:
+        return voice_notes.listen_again(work, now)

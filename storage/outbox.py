@@ -1,0 +1,162 @@
+"""What is to be said: queued with the change it tells of, sent later by the sender alone."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from storage.database import Work
+from storage.tables import OutboxRow
+
+MAX_TRIES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to send. `body` is the reply as plain data with its question's number; see handlers.wire."""
+
+    dedupe_key: str
+    channel: str
+    chat_ref: str
+    intent: str
+    body: dict[str, Any]
+    made_at: datetime
+    due_at: datetime
+    account: int | None = None
+    in_reply_to: int | None = None
+    not_after: datetime | None = None
+    id: int = 0
+    tries: int = 0
+    state: str = "due"
+    sent_at: datetime | None = None
+    provider_id: str = ""
+    error: str = ""
+
+
+def queue(work: Work, message: Outgoing) -> int | None:
+    """Queue a message; its id, or None when one with the same dedupe key was queued before."""
+    dialect = work.session.get_bind().dialect.name
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    statement = (
+        insert(OutboxRow)
+        .values(
+            dedupe_key=message.dedupe_key,
+            account=message.account,
+            channel=message.channel,
+            chat_ref=message.chat_ref,
+            intent=message.intent,
+            body=message.body,
+            in_reply_to=message.in_reply_to,
+            made_at=message.made_at,
+            due_at=message.due_at,
+            not_after=message.not_after,
+            state="due",
+            tries=0,
+            provider_id="",
+            error="",
+        )
+        .on_conflict_do_nothing()
+        .returning(OutboxRow.id)
+    )
+    return work.session.execute(statement).scalar_one_or_none()
+
+
+def due(
+    work: Work, now: datetime, channels: Collection[str], busy: Collection[str] = (), limit: int = 50
+) -> list[Outgoing]:
+    """The first unsent message of each chat that is due, oldest first: one a chat, so the order within it is kept.
+
+    A message waiting for a retry holds back the later ones of its chat.
+    """
+    chat = OutboxRow.channel + ":" + OutboxRow.chat_ref
+    heads = (
+        select(func.min(OutboxRow.id))
+        .where(OutboxRow.state == "due", OutboxRow.channel.in_(list(channels)), chat.not_in(list(busy)))
+        .group_by(OutboxRow.channel, OutboxRow.chat_ref)
+    )
+    rows = work.session.scalars(
+        select(OutboxRow).where(OutboxRow.id.in_(heads), OutboxRow.due_at <= now).order_by(OutboxRow.id).limit(limit)
+    )
+    return [_outgoing(row) for row in rows]
+
+
+def sent(work: Work, message_id: int, now: datetime, provider_id: str) -> None:
+    work.session.execute(
+        update(OutboxRow).where(OutboxRow.id == message_id).values(state="sent", sent_at=now, provider_id=provider_id)
+    )
+
+
+def retry_at(work: Work, message_id: int, at: datetime, error: str) -> bool:
+    """Try again at `at`. False, and set aside as failed, when that was the last of the tries."""
+    row = work.session.get_one(OutboxRow, message_id)
+    row.tries += 1
+    row.error = error[:500]
+    if row.tries >= MAX_TRIES:
+        row.state = "failed"
+        return False
+    row.due_at = at
+    return True
+
+
+def hold_until(work: Work, message_id: int, at: datetime, error: str) -> None:
+    """Wait as the platform told us to (Retry-After); that is no failure and costs no try."""
+    work.session.execute(
+        update(OutboxRow).where(OutboxRow.id == message_id).values(due_at=at, error=error[:500])
+    )
+
+
+def give_up(work: Work, message_id: int, state: str, error: str) -> None:
+    """`failed`: the platform refuses it; `dropped`: it came too late to be of use."""
+    work.session.execute(
+        update(OutboxRow).where(OutboxRow.id == message_id).values(state=state, error=error[:500])
+    )
+
+
+def next_due_at(work: Work, channels: Collection[str]) -> datetime | None:
+    """When the sender has something to do next."""
+    return work.session.scalar(
+        select(OutboxRow.due_at)
+        .where(OutboxRow.state == "due", OutboxRow.channel.in_(list(channels)))
+        .order_by(OutboxRow.due_at)
+        .limit(1)
+    )
+
+
+def to_chat(work: Work, channel: str, chat_ref: str, after: int = 0) -> list[Outgoing]:
+    """Everything said to one chat after row `after`, in order."""
+    rows = work.session.scalars(
+        select(OutboxRow)
+        .where(OutboxRow.channel == channel, OutboxRow.chat_ref == chat_ref, OutboxRow.id > after)
+        .order_by(OutboxRow.id)
+    )
+    return [_outgoing(row) for row in rows]
+
+
+def after(work: Work, row: int) -> list[Outgoing]:
+    """Everything queued after a row, to anybody, in order."""
+    rows = work.session.scalars(select(OutboxRow).where(OutboxRow.id > row).order_by(OutboxRow.id))
+    return [_outgoing(item) for item in rows]
+
+
+def _outgoing(row: OutboxRow) -> Outgoing:
+    return Outgoing(
+        dedupe_key=row.dedupe_key,
+        channel=row.channel,
+        chat_ref=row.chat_ref,
+        intent=row.intent,
+        body=row.body,
+        made_at=row.made_at,
+        due_at=row.due_at,
+        account=row.account,
+        in_reply_to=row.in_reply_to,
+        not_after=row.not_after,
+        id=row.id,
+        tries=row.tries,
+        state=row.state,
+        sent_at=row.sent_at,
+        provider_id=row.provider_id,
+        error=row.error,
+    )

@@ -1,0 +1,225 @@
+"""Employees, the chat accounts tied to them, invites, and the questions each account was asked."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from rules.people import Employee, Role
+from storage.database import Work
+from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A chat account of an employee. `expects` is what the next free text is for, beside the visit's own questions."""
+
+    channel: str
+    user_ref: str
+    chat_ref: str
+    employee: str
+    language: str = "zh-CN"
+    reachable: bool = True
+    current_visit: int | None = None
+    current_question: int | None = None
+    expects: dict[str, Any] | None = None
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What was offered to be tapped: the values, in the order shown."""
+
+    account: int
+    about: str
+    subject: int
+    step: str
+    options: tuple[str, ...]
+    asked_at: datetime
+    multi: bool = False
+    answered_at: datetime | None = None
+    id: int = 0
+
+
+def staff(work: Work) -> list[Employee]:
+    return [_employee(row) for row in work.session.scalars(select(EmployeeRow).order_by(EmployeeRow.code))]
+
+
+def employee(work: Work, code: str) -> Employee | None:
+    row = work.session.get(EmployeeRow, code)
+    return None if row is None else _employee(row)
+
+
+def employee_named(work: Work, name_or_code: str) -> Employee | None:
+    """By 工号 or, where only one bears it, by name."""
+    row = work.session.get(EmployeeRow, name_or_code)
+    if row is None:
+        named = work.session.scalars(select(EmployeeRow).where(EmployeeRow.name == name_or_code)).all()
+        row = named[0] if len(named) == 1 else None
+    return None if row is None else _employee(row)
+
+
+def save_employees(work: Work, people: Sequence[Employee]) -> None:
+    for person in people:
+        work.session.merge(
+            EmployeeRow(
+                code=person.code,
+                name=person.name,
+                role=person.role.value,
+                districts=list(person.districts),
+                manager=person.manager,
+                active=person.active,
+            )
+        )
+    work.session.flush()
+
+
+def account(work: Work, channel: str, user_ref: str) -> Account | None:
+    row = work.session.scalar(
+        select(AccountRow).where(AccountRow.channel == channel, AccountRow.user_ref == user_ref)
+    )
+    return None if row is None else _account(row)
+
+
+def account_by_id(work: Work, account_id: int) -> Account:
+    return _account(work.session.get_one(AccountRow, account_id))
+
+
+def accounts_of(work: Work, employee_code: str) -> list[Account]:
+    rows = work.session.scalars(
+        select(AccountRow).where(AccountRow.employee == employee_code).order_by(AccountRow.id)
+    )
+    return [_account(row) for row in rows]
+
+
+def accounts(work: Work) -> list[Account]:
+    return [_account(row) for row in work.session.scalars(select(AccountRow).order_by(AccountRow.id))]
+
+
+def link(work: Work, made: Account, now: datetime) -> Account:
+    """Tie a chat account to an employee; one that was tied to somebody else before is moved."""
+    row = work.session.scalar(
+        select(AccountRow).where(AccountRow.channel == made.channel, AccountRow.user_ref == made.user_ref)
+    )
+    if row is None:
+        row = AccountRow(channel=made.channel, user_ref=made.user_ref, chat_ref=made.chat_ref, linked_at=now)
+        work.session.add(row)
+    row.chat_ref, row.employee, row.language = made.chat_ref, made.employee, made.language
+    row.reachable, row.linked_at = True, now
+    row.current_visit = row.current_question = row.expects = None
+    work.session.flush()
+    return _account(row)
+
+
+def save_account(work: Work, kept: Account) -> None:
+    work.session.execute(
+        update(AccountRow)
+        .where(AccountRow.id == kept.id)
+        .values(
+            chat_ref=kept.chat_ref,
+            language=kept.language,
+            reachable=kept.reachable,
+            current_visit=kept.current_visit,
+            current_question=kept.current_question,
+            expects=kept.expects,
+        )
+    )
+
+
+def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
+    work.session.execute(update(AccountRow).where(AccountRow.id == account_id).values(reachable=reachable))
+
+
+def make_invite(work: Work, employee_code: str, now: datetime, hours: int = 72) -> str:
+    """A one-time token of 128 bits; only its hash is stored."""
+    token = secrets.token_urlsafe(16)
+    work.session.add(
+        InviteRow(
+            token_hash=_hash(token),
+            employee=employee_code,
+            made_at=now,
+            expires_at=now + timedelta(hours=hours),
+        )
+    )
+    return token
+
+
+def use_invite(work: Work, token: str, now: datetime) -> str | None:
+    """The invited employee's code, once; None for a token that is unknown, used or expired."""
+    return work.session.scalar(
+        update(InviteRow)
+        .where(InviteRow.token_hash == _hash(token), InviteRow.used_at.is_(None), InviteRow.expires_at > now)
+        .values(used_at=now)
+        .returning(InviteRow.employee)
+    )
+
+
+def ask(work: Work, question: Question) -> int:
+    row = QuestionRow(
+        account=question.account,
+        about=question.about,
+        subject=question.subject,
+        step=question.step,
+        options=list(question.options),
+        multi=question.multi,
+        asked_at=question.asked_at,
+    )
+    work.session.add(row)
+    work.session.flush()
+    return row.id
+
+
+def question(work: Work, question_id: int, account_id: int) -> Question | None:
+    """A question this account was asked; somebody else's is not found."""
+    row = work.session.get(QuestionRow, question_id)
+    if row is None or row.account != account_id:
+        return None
+    return Question(
+        account=row.account,
+        about=row.about,
+        subject=row.subject,
+        step=row.step,
+        options=tuple(str(option) for option in row.options),
+        asked_at=row.asked_at,
+        multi=row.multi,
+        answered_at=row.answered_at,
+        id=row.id,
+    )
+
+
+def answered(work: Work, question_id: int, now: datetime) -> None:
+    work.session.execute(update(QuestionRow).where(QuestionRow.id == question_id).values(answered_at=now))
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def _employee(row: EmployeeRow) -> Employee:
+    return Employee(
+        code=row.code,
+        name=row.name,
+        role=Role(row.role),
+        districts=tuple(str(district) for district in row.districts),
+        manager=row.manager,
+        active=row.active,
+    )
+
+
+def _account(row: AccountRow) -> Account:
+    return Account(
+        channel=row.channel,
+        user_ref=row.user_ref,
+        chat_ref=row.chat_ref,
+        employee=row.employee,
+        language=row.language,
+        reachable=row.reachable,
+        current_visit=row.current_visit,
+        current_question=row.current_question,
+        expects=row.expects,
+        id=row.id,
+    )

@@ -1,0 +1,349 @@
+"""Every table. Rows never leave this room; see the module of each subject for the plain objects they become."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class Utc(TypeDecorator[datetime]):
+    """Aware datetimes in, aware UTC out, on every database. A naive one is a bug and is refused."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime was to be stored")
+        utc = value.astimezone(UTC)
+        return utc.replace(tzinfo=None) if dialect.name == "sqlite" else utc
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map = {datetime: Utc(), dict[str, Any]: JSON(), list[Any]: JSON()}  # noqa: RUF012 - SQLAlchemy's form
+
+
+# --- the firm ---------------------------------------------------------------------------------------------------------
+
+
+class EmployeeRow(Base):
+    __tablename__ = "employee"
+    code: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(80), index=True)
+    role: Mapped[str] = mapped_column(String(20))
+    districts: Mapped[list[Any]]
+    manager: Mapped[str | None] = mapped_column(String(40))
+    active: Mapped[bool]
+
+
+class OutletRow(Base):
+    __tablename__ = "outlet"
+    code: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120), index=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    district: Mapped[str] = mapped_column(String(40), index=True)
+    address: Mapped[str] = mapped_column(Text)
+    lat: Mapped[float | None]
+    lon: Mapped[float | None]
+    rep: Mapped[str | None] = mapped_column(ForeignKey("employee.code"), index=True)
+    first_contact_on: Mapped[date | None]
+    delivery: Mapped[str] = mapped_column(Text)
+    created_by_visit: Mapped[int | None]
+
+
+class ProductRow(Base):
+    __tablename__ = "product"
+    code: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(String(120))
+    aliases: Mapped[list[Any]]
+    line: Mapped[str] = mapped_column(String(40))
+    spec: Mapped[str] = mapped_column(String(80))
+    units: Mapped[list[Any]]
+    price_fen: Mapped[int | None]
+    is_new: Mapped[bool]
+
+
+class CompetitorRow(Base):
+    __tablename__ = "competitor"
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    line: Mapped[str] = mapped_column(String(40))
+
+
+# --- people and their chats -------------------------------------------------------------------------------------------
+
+
+class AccountRow(Base):
+    """A chat account of a person on one channel, tied to an employee by an invite."""
+
+    __tablename__ = "account"
+    __table_args__ = (UniqueConstraint("channel", "user_ref"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(20))
+    user_ref: Mapped[str] = mapped_column(String(120))
+    chat_ref: Mapped[str] = mapped_column(String(120))
+    employee: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    language: Mapped[str] = mapped_column(String(10))
+    linked_at: Mapped[datetime]
+    reachable: Mapped[bool]
+    current_visit: Mapped[int | None]
+    current_question: Mapped[int | None]
+    expects: Mapped[dict[str, Any] | None]
+
+
+class InviteRow(Base):
+    __tablename__ = "invite"
+    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    employee: Mapped[str] = mapped_column(ForeignKey("employee.code"))
+    made_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+
+class QuestionRow(Base):
+    """What was offered to be tapped, so that a stale or second tap is recognised however late it comes."""
+
+    __tablename__ = "question"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    account: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
+    about: Mapped[str] = mapped_column(String(20))
+    subject: Mapped[int]
+    step: Mapped[str] = mapped_column(String(40))
+    options: Mapped[list[Any]]
+    multi: Mapped[bool]
+    asked_at: Mapped[datetime]
+    answered_at: Mapped[datetime | None]
+
+
+# --- messages in and out ----------------------------------------------------------------------------------------------
+
+
+class InboxRow(Base):
+    """One delivery, stored before it is acknowledged. `state`: new, done, ignored, dead."""
+
+    __tablename__ = "inbox"
+    __table_args__ = (
+        UniqueConstraint("channel", "account", "delivery_key"),
+        Index("ix_inbox_waiting", "state", "person", "position"),
+    )
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    channel: Mapped[str] = mapped_column(String(20))
+    account: Mapped[str] = mapped_column(String(80))
+    delivery_key: Mapped[str] = mapped_column(String(200))
+    person: Mapped[str] = mapped_column(String(160))
+    position: Mapped[int] = mapped_column(BigInteger)  # the platform's own order within one person, where it has one
+    chat_ref: Mapped[str] = mapped_column(String(120))
+    raw: Mapped[dict[str, Any]]
+    message: Mapped[dict[str, Any] | None]
+    received_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(10))
+    tries: Mapped[int]
+    not_before: Mapped[datetime | None]
+    done_at: Mapped[datetime | None]
+    error: Mapped[str] = mapped_column(Text)
+
+
+class OutboxRow(Base):
+    """One message to send. `state`: due, sending, sent, failed, dropped. Nobody but the sender sends."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (UniqueConstraint("dedupe_key"), Index("ix_outbox_due", "state", "due_at", "id"))
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    dedupe_key: Mapped[str] = mapped_column(String(200))
+    account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
+    channel: Mapped[str] = mapped_column(String(20))
+    chat_ref: Mapped[str] = mapped_column(String(120))
+    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, refusal
+    body: Mapped[dict[str, Any]]
+    in_reply_to: Mapped[int | None]
+    made_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    not_after: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(10))
+    tries: Mapped[int]
+    sent_at: Mapped[datetime | None]
+    provider_id: Mapped[str] = mapped_column(String(120))
+    error: Mapped[str] = mapped_column(Text)
+
+
+class JobRow(Base):
+    """Slow work. `state`: ready, running, dead; a finished job is deleted."""
+
+    __tablename__ = "job"
+    __table_args__ = (Index("ix_job_due", "state", "run_at"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task: Mapped[str] = mapped_column(String(40))
+    args: Mapped[dict[str, Any]]
+    lock: Mapped[str | None] = mapped_column(String(160), index=True)
+    state: Mapped[str] = mapped_column(String(10))
+    run_at: Mapped[datetime]
+    tries: Mapped[int]
+    error: Mapped[str] = mapped_column(Text)
+
+
+# --- visits and their evidence ----------------------------------------------------------------------------------------
+
+
+class VisitRow(Base):
+    __tablename__ = "visit"
+    __table_args__ = (Index("ix_visit_rep_day", "rep", "local_day"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
+    outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"), index=True)
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    outcome: Mapped[str | None] = mapped_column(String(10))
+    opened_at: Mapped[datetime]
+    touched_at: Mapped[datetime | None]
+    left_at: Mapped[datetime | None]
+    closed_at: Mapped[datetime | None]
+    local_day: Mapped[date]
+    grade: Mapped[str | None] = mapped_column(String(14))
+    reasons: Mapped[list[Any]]
+    answers: Mapped[dict[str, Any]]
+    late_entry: Mapped[bool]
+
+
+class VisitChangeRow(Base):
+    """What one message changed in one visit, before and after: the history, and what 撤销 goes back by."""
+
+    __tablename__ = "visit_change"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
+    account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
+    inbox: Mapped[int | None]
+    at: Mapped[datetime]
+    before: Mapped[dict[str, Any] | None]
+    after: Mapped[dict[str, Any]]
+    undone_at: Mapped[datetime | None]
+
+
+class PlaceRow(Base):
+    __tablename__ = "place"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    at: Mapped[datetime]
+    lat: Mapped[float]
+    lon: Mapped[float]
+    raw_lat: Mapped[float]
+    raw_lon: Mapped[float]
+    datum: Mapped[str] = mapped_column(String(8))
+    kind: Mapped[str] = mapped_column(String(12))
+    accuracy_m: Mapped[float | None]
+    fixed_at: Mapped[datetime | None]
+    inbox: Mapped[int | None]
+
+
+class PhotoRow(Base):
+    __tablename__ = "photo"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    visit: Mapped[int | None] = mapped_column(ForeignKey("visit.id"), index=True)
+    at: Mapped[datetime]
+    file: Mapped[str] = mapped_column(String(80), index=True)
+    mime: Mapped[str] = mapped_column(String(40))
+    width: Mapped[int]
+    height: Mapped[int]
+    taken_at: Mapped[datetime | None]
+    taken_lat: Mapped[float | None]
+    taken_lon: Mapped[float | None]
+    phash: Mapped[str] = mapped_column(String(64))
+    phash_quality: Mapped[int]
+    same_as: Mapped[int | None]
+    inbox: Mapped[int | None]
+
+
+class NoteRow(Base):
+    """A voice note or a typed summary. `state`: waiting (to be heard), heard, silent, broken, no_model, typed."""
+
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    visit: Mapped[int | None] = mapped_column(ForeignKey("visit.id"), index=True)
+    at: Mapped[datetime]
+    file: Mapped[str] = mapped_column(String(80))
+    mime: Mapped[str] = mapped_column(String(40))
+    seconds: Mapped[float | None]
+    state: Mapped[str] = mapped_column(String(10), index=True)
+    text: Mapped[str] = mapped_column(Text)
+    confidence: Mapped[float | None]
+    engine: Mapped[str] = mapped_column(String(80))
+    heard_at: Mapped[datetime | None]
+    inbox: Mapped[int | None]
+
+
+class AppealRow(Base):
+    __tablename__ = "appeal"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
+    words: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(10))  # open, upheld, rejected
+    decided_by: Mapped[str | None] = mapped_column(ForeignKey("employee.code"))
+    decided_at: Mapped[datetime | None]
+
+
+class FollowUpRow(Base):
+    __tablename__ = "follow_up"
+    __table_args__ = (Index("ix_follow_up_due", "state", "remind_at"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    outlet: Mapped[str] = mapped_column(ForeignKey("outlet.code"), index=True)
+    visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
+    first: Mapped[date]
+    last: Mapped[date]
+    time: Mapped[str | None] = mapped_column(String(12))
+    quote: Mapped[str] = mapped_column(Text)
+    what: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(10))
+    remind_at: Mapped[datetime]
+    reminded_at: Mapped[datetime | None]
+    made_by_itself: Mapped[bool]
+    ended_at: Mapped[datetime | None]
+    postponed: Mapped[int]
+
+
+# --- managers and time ------------------------------------------------------------------------------------------------
+
+
+class AlertRow(Base):
+    """One 今日异常预警 to one manager: the findings as they stood when it was made."""
+
+    __tablename__ = "alert"
+    __table_args__ = (UniqueConstraint("manager", "local_day", "kind"),)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    manager: Mapped[str] = mapped_column(ForeignKey("employee.code"))
+    kind: Mapped[str] = mapped_column(String(20))
+    local_day: Mapped[date] = mapped_column(index=True)
+    made_at: Mapped[datetime]
+    findings: Mapped[list[Any]]
+
+
+class ScheduleRow(Base):
+    """How far a recurring push has been dealt with."""
+
+    __tablename__ = "schedule"
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    last_due: Mapped[datetime]
+
+
+class OccurrenceRow(Base):
+    """One due moment of a schedule, dealt with once. `outcome`: made, late."""
+
+    __tablename__ = "occurrence"
+    schedule: Mapped[str] = mapped_column(String(40), primary_key=True)
+    local_day: Mapped[date] = mapped_column(primary_key=True)
+    due_at: Mapped[datetime]
+    outcome: Mapped[str] = mapped_column(String(8))
+    made_at: Mapped[datetime]

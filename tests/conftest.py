@@ -1,0 +1,10 @@
+"""What holds for every test: nothing outside this machine is reached, and no test needs another to run first.
+
+pytest-socket (addopts in pyproject.toml) lets this process connect to loopback and Unix sockets only. It cannot look
+into child processes, so the one library that fetches models by itself is told here that it is offline. pytest-randomly
+shuffles the order and prints the seed; `make test ARGS=--randomly-seed=7` repeats an order.
+"""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"

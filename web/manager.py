@@ -1,0 +1,311 @@
+"""The manager's page: the day's visits, one visit with its evidence, the day's alerts. All of it within his scope."""
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+
+import texts
+from handlers.card import value_say, window_say
+from handlers.messages import Say
+from handlers.sentences import sentence
+from reports import day as day_report
+from reports.day import AlertLine, VisitDetail, VisitLine
+from rules import visit as rules_visit
+from rules.anomalies import Finding
+from rules.evidence import Grade, Level, Photo, Place
+from rules.people import scope_of
+from rules.products import Product
+from rules.visit import Visit
+from storage import figures, firm, people
+from storage.database import Work
+from storage.evidence import Appeal, Note
+from texts import Texts
+from web.files import file_response
+from web.site import SITE, Refusal, data, manager_of, page
+
+routes = web.RouteTableDef()
+
+# Answers that point to evidence are shown as that evidence; the outlet stands in the title.
+_SHOWN_AS_EVIDENCE = frozenset({"place", "outlet", "photo", "report", "actions"})
+
+
+@routes.get("/manager")
+async def manager_page(request: web.Request) -> web.StreamResponse:
+    """The empty page; what is in it comes by the calls below, for managers alone."""
+    return page("manager.html", texts.load(request.app[SITE].settings.language))
+
+
+@routes.get("/manager/api/day")
+async def day(request: web.Request) -> web.StreamResponse:
+    """The visits and alerts of a local day; today where none is named."""
+    site, (visitor, manager) = request.app[SITE], await manager_of(request)
+    zone = ZoneInfo(site.limits.time_zone)
+    today = site.clock().astimezone(zone).date()
+    wanted = _day(request.query.get("day"), today)
+
+    def find(work: Work) -> tuple[list[VisitLine], list[AlertLine], dict[str, Product]]:
+        lines = day_report.visits_of_day(work, scope_of(manager), wanted)
+        return lines, day_report.alerts_of_day(work, manager, wanted), _products(work)
+
+    lines, alerts, products = await site.look(find)
+    words = visitor.texts
+    return data(
+        {
+            "day": wanted.isoformat(),
+            "today": today.isoformat(),
+            "name": manager.name,
+            "scope": "、".join(manager.districts) or words.say("web.manager.whole_firm"),
+            "visits": [_row(line, words, zone, products) for line in lines],
+            "alerts": [
+                {
+                    "alert": line.alert,
+                    "number": line.number,
+                    "rule": line.finding.rule.value,
+                    "text": _finding(line.finding, words),
+                    "names": list(line.names),
+                }
+                for line in alerts
+            ],
+            "counts": _counts(lines),
+        }
+    )
+
+
+@routes.get("/manager/api/visits/{id}")
+async def one_visit(request: web.Request) -> web.StreamResponse:
+    site, (visitor, manager) = request.app[SITE], await manager_of(request)
+    number, zone = _number(request, "id"), ZoneInfo(site.limits.time_zone)
+
+    def find(work: Work) -> tuple[VisitDetail | None, dict[str, Product], dict[str, str]]:
+        names = {person.code: person.name for person in people.staff(work)}
+        return day_report.visit_detail(work, scope_of(manager), number), _products(work), names
+
+    detail, products, names = await site.look(find)
+    if detail is None:
+        raise Refusal(404, "not_found")
+    return data(_detail(detail, visitor.texts, zone, products, names))
+
+
+@routes.get("/manager/api/alerts/{alert}/{number}")
+async def one_finding(request: web.Request) -> web.StreamResponse:
+    """A finding's reps with the last three visits of each, as far as this manager may see them."""
+    site, (visitor, manager) = request.app[SITE], await manager_of(request)
+    alert, number = _number(request, "alert"), _number(request, "number")
+    zone, scope = ZoneInfo(site.limits.time_zone), scope_of(manager)
+
+    def find(work: Work) -> tuple[Finding, list[tuple[str, list[VisitLine]]], dict[str, Product]]:
+        finding = day_report.finding_of(work, manager, alert, number)
+        if finding is None:
+            raise Refusal(404, "not_found")
+        staff = {person.code: person for person in people.staff(work)}
+        reps = [staff[code] for code in finding.reps if code in staff]
+        return finding, [(rep.name, day_report.last_visits(work, scope, rep.code)) for rep in reps], _products(work)
+
+    finding, reps, products = await site.look(find)
+    words = visitor.texts
+    return data(
+        {
+            "text": _finding(finding, words),
+            "reps": [
+                {"name": name, "visits": [_row(line, words, zone, products) for line in lines]} for name, lines in reps
+            ],
+        }
+    )
+
+
+@routes.get("/manager/api/photos/{id}")
+async def photo(request: web.Request) -> web.StreamResponse:
+    site, (_, manager) = request.app[SITE], await manager_of(request)
+    number = _number(request, "id")
+    file = await site.look(lambda work: figures.photo_file(work, scope_of(manager), number))
+    return await _file(request, file)
+
+
+@routes.get("/manager/api/notes/{id}/audio")
+async def recording(request: web.Request) -> web.StreamResponse:
+    site, (_, manager) = request.app[SITE], await manager_of(request)
+    number = _number(request, "id")
+    file = await site.look(lambda work: figures.note_file(work, scope_of(manager), number))
+    return await _file(request, file)
+
+
+async def _file(request: web.Request, file: tuple[str, str] | None) -> web.StreamResponse:
+    if file is None:
+        raise Refusal(404, "not_found")
+    return await file_response(request, request.app[SITE].files, *file)
+
+
+def _row(line: VisitLine, words: Texts, zone: ZoneInfo, products: dict[str, Product]) -> dict[str, Any]:
+    """A visit as a row; `lasted` in whole minutes, None while it is open."""
+    visit, outcome = line.visit, _outcome(line.visit)
+    return {
+        "id": visit.id,
+        "at": _clock(visit.opened_at, zone),
+        "on": _date(visit.opened_at, zone),
+        "rep": line.rep.name,
+        "outlet": line.outlet.name if line.outlet else words.say("card.no_outlet"),
+        "district": line.district,
+        "outcome": {"code": outcome, "text": words.say(f"outcome.{outcome}")} if outcome else None,
+        "grade": _grade(visit.grade, words),
+        "lasted": None if visit.left_at is None else int(rules_visit.duration(visit).total_seconds() // 60),
+        "summary": _summary(visit, words, products),
+        "late_entry": visit.late_entry,
+    }
+
+
+def _detail(
+    detail: VisitDetail, words: Texts, zone: ZoneInfo, products: dict[str, Product], names: dict[str, str]
+) -> dict[str, Any]:
+    visit, outlet = detail.line.visit, detail.line.outlet
+    return {
+        **_row(detail.line, words, zone, products),
+        "address": outlet.address if outlet else "",
+        "left": _clock(visit.left_at, zone) if visit.left_at else None,
+        "place": _distance(detail.place, detail.metres, words, zone),
+        "photos": [_photo(item, words, zone) for item in detail.photos],
+        "notes": [_note(item, words, zone) for item in detail.notes],
+        "answers": [
+            {
+                "name": words.say(f"field.{name}"),
+                "value": sentence(words, value_say(name, answer, {}, products)),
+                "quote": answer.quote,
+                "before": _before(visit, name, words, products),
+                "sure": answer.sure,
+                "source": words.say(f"web.source.{answer.source.value}"),
+            }
+            for name, answer in visit.answers.items()
+            if name not in _SHOWN_AS_EVIDENCE and answer.value not in (None, "", [])
+        ],
+        "follow_ups": [
+            {
+                "when": sentence(words, window_say(item.window)),
+                "what": item.what,
+                "state": words.say(f"web.todo.{item.state.value}"),
+                "by_itself": item.made_by_itself,
+            }
+            for item in detail.follow_ups
+        ],
+        "appeals": [_appeal(item, words, zone, names) for item in detail.appeals],
+    }
+
+
+def _before(visit: Visit, name: str, words: Texts, products: dict[str, Product]) -> str:
+    """What stood in an answer before the rep corrected it, in words."""
+    answer = visit.answers[name]
+    if answer.original in (None, "", []):
+        return ""
+    earlier = rules_visit.Answer(answer.original, answer.source)
+    return sentence(words, value_say(name, earlier, {}, products))
+
+
+def _distance(place: Place | None, metres: float | None, words: Texts, zone: ZoneInfo) -> str:
+    """Where the rep was, in words instead of a map."""
+    if place is None:
+        return words.say("web.manager.no_place")
+    parts = [words.say(f"web.place.{place.kind.value}"), _clock(place.at, zone)]
+    if metres is not None:
+        parts.append(words.say("web.manager.metres", {"metres": round(metres)}))
+    if place.accuracy_m is not None:
+        parts.append(words.say("web.manager.accuracy", {"metres": round(place.accuracy_m)}))
+    return " · ".join(parts)
+
+
+def _photo(photo: Photo, words: Texts, zone: ZoneInfo) -> dict[str, Any]:
+    notes = [words.say("web.manager.sent_at", {"at": _clock(photo.at, zone)})]
+    if photo.taken_at is not None:
+        taken = f"{_date(photo.taken_at, zone)} {_clock(photo.taken_at, zone)}"
+        notes.append(words.say("web.manager.taken_at", {"at": taken}))
+    if photo.same_as is not None:
+        notes.append(words.say("web.manager.same_photo", {"visit": photo.same_as}))
+    return {"src": f"/manager/api/photos/{photo.id}", "text": " · ".join(notes), "used": photo.same_as is not None}
+
+
+def _note(note: Note, words: Texts, zone: ZoneInfo) -> dict[str, Any]:
+    return {
+        "at": _clock(note.at, zone),
+        "text": note.text,
+        "state": words.say(f"web.note.{note.state}"),
+        "seconds": note.seconds,
+        "src": f"/manager/api/notes/{note.id}/audio" if note.file else None,
+    }
+
+
+def _appeal(appeal: Appeal, words: Texts, zone: ZoneInfo, names: dict[str, str]) -> dict[str, Any]:
+    return {
+        "words": appeal.words,
+        "at": f"{_date(appeal.at, zone)} {_clock(appeal.at, zone)}",
+        "state": words.say(f"web.appeal.{appeal.state}"),
+        "by": names.get(appeal.decided_by or "", ""),
+    }
+
+
+def _grade(grade: Grade | None, words: Texts) -> dict[str, Any] | None:
+    if grade is None:
+        return None
+    return {
+        "code": grade.level.value,
+        "text": words.say(f"level.{grade.level.value}"),
+        "reasons": [words.say(f"reason.{reason.code}", reason.values) for reason in grade.reasons],
+    }
+
+
+def _summary(visit: Visit, words: Texts, products: dict[str, Product]) -> str:
+    """摘要: the problem, then the reason and the goods, as far as the rep confirmed them."""
+    told = [name for name in ("problem", "close_factor", "root_cause", "orders") if visit.sure(name)]
+    values = (sentence(words, value_say(name, visit.answers[name], {}, products)) for name in told)
+    return "；".join(value.rstrip("。") for value in values if value)
+
+
+def _counts(lines: Sequence[VisitLine]) -> dict[str, int]:
+    """The day in five figures; `reps` are those with a visit."""
+    levels = [line.visit.grade.level for line in lines if line.visit.grade is not None]
+    return {
+        "visits": len(lines),
+        "reps": len({line.rep.code for line in lines}),
+        "won": sum(_outcome(line.visit) == rules_visit.Outcome.WON for line in lines),
+        "verified": levels.count(Level.VERIFIED),
+        "doubtful": levels.count(Level.DOUBTFUL),
+    }
+
+
+def _finding(finding: Finding, words: Texts) -> str:
+    values = {
+        "district": finding.district,
+        "count": len(finding.reps),
+        "days": finding.days,
+        "visits": len(finding.visits),
+    }
+    return sentence(words, Say(f"alert_line.{finding.rule.value}", values))
+
+
+def _outcome(visit: Visit) -> str | None:
+    return visit.outcome.value if visit.outcome is not None and visit.sure("outcome") else None
+
+
+def _products(work: Work) -> dict[str, Product]:
+    return {item.code: item for item in firm.products(work)}
+
+
+def _clock(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%H:%M}"
+
+
+def _date(at: datetime, zone: ZoneInfo) -> str:
+    return f"{at.astimezone(zone):%m-%d}"
+
+
+def _day(text: str | None, today: date) -> date:
+    try:
+        return today if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise Refusal(400, "bad") from None
+
+
+def _number(request: web.Request, name: str) -> int:
+    text = request.match_info[name]
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise Refusal(404, "not_found")
+    return int(text)
