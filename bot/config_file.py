@@ -47,7 +47,8 @@ def parse(text: str) -> dict[str, Any]:
         lines = text.splitlines() or [""]
         found = _WHERE.search(str(error))
         number = min(int(found[1]), len(lines)) if found else len(lines)
-        values = {"line": number, "text": lines[number - 1].strip()[:80], "detail": str(error)}
+        shown = re.split("[=＝]", lines[number - 1])[0].strip()[:40]  # never the value, it may be a secret
+        values = {"line": number, "text": shown, "detail": str(error)}
         raise SettingsRefused((Problem("settings.unreadable", values),)) from None
 
 

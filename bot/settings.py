@@ -5,6 +5,7 @@ read from the environment or from a folder of files (ZOUDIAN_SECRETS_DIR, one fi
 """
 
 import difflib
+import json
 import os
 import re
 import warnings
@@ -20,7 +21,6 @@ from pydantic_settings import (
     EnvSettingsSource,
     NestedSecretsSettingsSource,
     SecretsSettingsSource,
-    SettingsError,
 )
 
 from bot.config_file import Problem, SettingsRefused, line_of, parse
@@ -31,6 +31,7 @@ from storage.files import FilesSettings
 
 HIDDEN = "●●●"
 CONFIG_FILE = "config.toml"
+CONFIG_VARIABLE = "ZOUDIAN_CONFIG"
 _SECRETS_DIR = "ZOUDIAN_SECRETS_DIR"
 # A password inside an address, or a Telegram token, under whatever key it stands.
 _LOOKS_SECRET = re.compile(r"://[^/@\s]*:[^/@\s]+@|\b\d{6,}:[A-Za-z0-9_-]{30,}")
@@ -178,7 +179,7 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
 def unknown_variables(environment: Mapping[str, str]) -> list[str]:
     """Variables that look like ours and set nothing."""
     known = {variable_of(path) for path, _, _ in _leaves(Values, Values())}
-    known |= {variable_of((name,)) for name in Values.model_fields} | {_SECRETS_DIR}
+    known |= {variable_of((name,)) for name in Values.model_fields} | {_SECRETS_DIR, CONFIG_VARIABLE}
     return sorted(name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in known)
 
 
@@ -213,10 +214,14 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
         def _load_env_vars(self) -> Mapping[str, str | None]:
             return {name.lower(): value for name, value in environment.items() if value}
 
-    try:
-        return {name: value for name, value in Given(Values)().items() if value != {}}
-    except SettingsError as error:
-        raise SettingsRefused((Problem("settings.bad_variable", {"detail": error}),)) from None
+        def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+            """Lists as JSON, or as words with commas between. What is neither is refused with the other values."""
+            try:
+                return json.loads(value)
+            except ValueError:
+                return re.split("[,，、]", value) if get_origin(field.annotation) is tuple else value
+
+    return {name: value for name, value in Given(Values)().items() if value != {}}
 
 
 def _translated(text: str) -> tuple[dict[str, Any], list[Problem]]:
@@ -229,6 +234,7 @@ def _fields_of(
     model: type[BaseModel], table: dict[str, Any], where: str, text: str, problems: list[Problem]
 ) -> dict[str, Any]:
     by_title = {field.title: (name, field) for name, field in model.model_fields.items()}
+    by_title |= {name: (name, field) for name, field in model.model_fields.items() if _is_secret(field)}
     found: dict[str, Any] = {}
     for key, value in table.items():
         place = {"key": key, "table": where, "line": line_of(text, where, key)}
@@ -291,7 +297,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
     if kind in ("zone", "days", "words", "token", "long_key"):
         return Problem(f"settings.allowed.{kind}")
-    if field is None:
+    if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")
     if get_origin(field.annotation) is Literal:
         return Problem("settings.allowed.choice", {"choices": list(get_args(field.annotation))})

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-import aiohttp
 from aiohttp import web
 from telegram import Bot, BotCommand, File
 from telegram.error import BadRequest, Conflict, EndPointNotFound, InvalidToken, RetryAfter, TelegramError
@@ -127,8 +126,8 @@ class TelegramChannel:
         except InvalidToken:
             await self._bot.shutdown()
             raise TokenRejected("Telegram rejected the bot's token") from None
-        except TelegramError as error:
-            log.warning("telegram cannot be reached yet: %s", error)
+        except (TelegramError, KeyError, TypeError) as error:  # the latter two: an answer that is not Telegram's
+            log.warning("telegram cannot be reached yet: %r", error)
             connected = False
         self._receiver = _task(self._receive(connected))
 
@@ -164,7 +163,8 @@ class TelegramChannel:
     async def _connect(self) -> None:
         await self._bot.initialize()
         try:
-            await self._bot.set_my_commands([BotCommand(*command) for command in self._commands])
+            if self._commands:
+                await self._bot.set_my_commands([BotCommand(*command) for command in self._commands])
         except BadRequest as error:
             log.error("telegram refuses the command menu: %s", error)
         if self._settings.mode == "polling":
@@ -203,7 +203,7 @@ class TelegramChannel:
                 log.critical("telegram rejected the bot's token; nothing is received")
             except TelegramError as error:
                 wait = pause
-                log.warning("telegram cannot be polled, again in %.0f s: %s", wait, error)
+                log.warning("telegram cannot be reached, again in %.0f s: %s", wait, error)
             except Exception:  # storing failed, say: the update stays unconfirmed and comes again
                 wait = pause
                 log.exception("an update could not be taken, again in %.0f s", wait)
@@ -332,7 +332,7 @@ async def _read_json(request: web.Request) -> Any:
             if len(body) > MAX_BODY:
                 return None
         return json.loads(body)
-    except (aiohttp.ClientError, aiohttp.http_exceptions.HttpProcessingError, ValueError, RecursionError):
+    except (web.RequestPayloadError, ConnectionError, ValueError, RecursionError):
         return None
 
 

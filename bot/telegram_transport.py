@@ -4,6 +4,7 @@ The library takes any `BaseRequest`; its default one (httpx) costs twice the CPU
 token included. What the library does above it (reading the answer, 429, 403, 400) stays its own.
 """
 
+import io
 import logging
 from collections.abc import Sequence
 from typing import Final
@@ -162,5 +163,6 @@ def _body(request_data: RequestData | None) -> aiohttp.FormData | dict[str, str]
     for name, value in request_data.json_parameters.items():
         form.add_field(name, value)
     for name, (file_name, content, mime) in request_data.multipart_data.items():
-        form.add_field(name, content, filename=file_name, content_type=mime)
+        stream = io.BytesIO(content) if isinstance(content, bytes) else content  # aiohttp warns of long plain bytes
+        form.add_field(name, stream, filename=file_name, content_type=mime)
     return form

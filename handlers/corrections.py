@@ -2,16 +2,16 @@
 
 from typing import Any
 
-from nlp.corrections import Correction, read_correction
-
 from handlers import card
 from handlers.messages import Reply, Say
 from handlers.proposals import line_to_plain, window_to_plain
 from handlers.steps import Said
 from handlers.turn import Turn
 from handlers.visit_talk import answer, answer_outlet, around, changed, correct_answer, go_on, settle
+from nlp.corrections import Correction, read_correction
 from nlp.dates import read_window
 from rules.visit import State, Visit
+from rules.windows import Window
 from storage import firm
 
 
@@ -25,7 +25,8 @@ def correct(turn: Turn, visit: Visit, typed: str) -> bool:
     elif found.field == "outlet":
         answer_outlet(turn, visit, Said(choice=str(found.value)))
     elif found.field == "follow_up":
-        _keep(turn, visit, "follow_up", dict(window_to_plain(found.value)))
+        if isinstance(found.value, Window):
+            _keep(turn, visit, "follow_up", dict(window_to_plain(found.value)))
     elif found.field == "contacts":
         value = found.value if isinstance(found.value, list | tuple) else [found.value]
         _keep(turn, visit, "contacts", list(value))

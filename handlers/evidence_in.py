@@ -227,15 +227,14 @@ def _match(turn: Turn, place: Place) -> Outlet | None:
     limits = turn.tools.limits
     near = nearby(place.point, firm.outlets_around(turn.work, place.point), limits.fence_m, place.accuracy_m or 0.0)
     own = [item for item in near if item.outlet.rep == turn.employee.code]
-    return clear_match(own, limits.clear_match_ratio)
+    return clear_match(own, limits.clear_match_ratio, place.accuracy_m or 0.0)
 
 
 def _settle_outlet(turn: Turn, visit: Visit, place: Place) -> Visit:
     """One clear outlet at the pin is taken, and so is one that pin and note agree on; else it will be asked."""
     near = near_place(turn, visit)
-    own_match = clear_match(
-        [n for n in near if n.outlet.rep == turn.employee.code], turn.tools.limits.clear_match_ratio
-    )
+    own = [item for item in near if item.outlet.rep == turn.employee.code]
+    own_match = clear_match(own, turn.tools.limits.clear_match_ratio, place.accuracy_m or 0.0)
     named = visit.value("outlet")
     if named is None:
         if own_match is not None:

@@ -12,11 +12,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import pdqhash  # type: ignore[import-untyped]  # ships no types
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
+from handlers.pdq import pdq
 from rules.places import Point, is_plausible
 
 MOST_BYTES = 20 * 1024 * 1024
@@ -87,7 +86,7 @@ def read_photo(data: bytes, time_zone: str) -> PhotoFacts:
     if orientation in _ON_ITS_SIDE:
         width, height = height, width
     taken_at = _taken_at(exif, ZoneInfo(time_zone))
-    phash, quality = _pdq(luma)
+    phash, quality = pdq(luma)
     return PhotoFacts(mime, width, height, taken_at, _taken_where(exif, taken_at), phash, quality)
 
 
@@ -147,11 +146,6 @@ def _small_luma(image: Image.Image) -> Image.Image:
     luma = image.convert("L")
     luma.thumbnail((_HASH_SIDE, _HASH_SIDE))
     return luma
-
-
-def _pdq(luma: Image.Image) -> tuple[str, int]:
-    bits, quality = pdqhash.compute(np.asarray(luma.convert("RGB")))
-    return np.packbits(bits.astype(np.uint8)).tobytes().hex(), int(quality)
 
 
 def _exif(image: Image.Image) -> Mapping[int, Any]:

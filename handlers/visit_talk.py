@@ -264,7 +264,7 @@ def grade(turn: Turn, visit: Visit) -> Grade | None:
         return None
     place = next(iter(found.values()))
     outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
-    earlier = evidence.place_before(turn.work, visit.rep, place.at, _place_ids(visit))
+    earlier = evidence.place_before(turn.work, visit.rep, visit.opened_at)
     before = Before(earlier.point, earlier.at, earlier.accuracy_m or 0.0) if earlier is not None else None
     photos = list(evidence.photos(turn.work, visit.ids("photo")).values())
     return grades.grade(place, outlet.point if outlet else None, photos, before, turn.tools.limits)

@@ -23,6 +23,9 @@ class Heard:
     engine: str = ""
     seconds: float | None = None
     truncated: bool = False
+    unsure: bool = (
+        False  # the recogniser itself puts little trust in it: shown to the rep, but nothing is taken from it
+    )
     problem: str = ""
 
 
@@ -33,11 +36,12 @@ def note_heard(
     note = evidence.note(work, note_id)
     if note is None or note.state not in ("waiting", "no_model"):
         return
+    state = "unsure" if heard.unsure else heard.state
     evidence.heard(
         work,
         note_id,
         now,
-        state=heard.state,
+        state=state,
         text=heard.text,
         confidence=heard.confidence,
         engine=heard.engine,
@@ -48,7 +52,7 @@ def note_heard(
     if turn is None or visit is None or visit.state is State.VOID:
         return
     if heard.state == "heard":
-        _joined(turn, visit, note_id, truncated=heard.truncated)
+        _joined(turn, visit, note_id, heard)
     else:
         _not_heard(turn, visit, note_id, heard)
     turn.finish(f"heard:{note_id}:{heard.state}")
@@ -64,7 +68,7 @@ def listen_again(work: Work, now: datetime) -> int:
     return len(waiting)
 
 
-def _joined(turn: Turn, visit: Visit, note_id: int, *, truncated: bool) -> None:
+def _joined(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
     before = visit
     if note_id not in visit.ids("report"):
         visit = visit.put("report", Answer([*visit.ids("report"), note_id], Source.REP))
@@ -79,8 +83,10 @@ def _joined(turn: Turn, visit: Visit, note_id: int, *, truncated: bool) -> None:
     visits.keep_change(turn.work, before, visit, turn.now, turn.account.id, None)
     if turn.account.current_visit is None:
         turn.set_account(current_visit=visit.id)
-    if truncated:
+    if heard.truncated:
         turn.say("media.truncated")
+    if heard.unsure:
+        turn.say("visit.voice.unsure", text=heard.text)
     go_on(turn, visit, show_card=True)
 
 

@@ -12,20 +12,25 @@ _EVENING = ("傍晚", "晚上", "晚间", "夜里", "晚")
 PART = "|".join((*_MORNING, *_NOON, *_AFTERNOON, *_EVENING))
 _HOUR = r"(?:二十[一二三四]?|十[一二三四五六七八九]?|[一二两三四五六七八九]|2[0-4]|1\d|0?[1-9])"
 _MINUTE = r"(?:[二三四五]?十[一二三四五六七八九]?|零[一二三四五六七八九]|[0-5]\d)"
-# 一点点 and 一点优惠 are no clocks: a bare 一点 never counts, and 点 must not run on into 点点, 点儿, 点心 or a decimal.
+# 一点点 and 一点优惠 are no clocks: a bare 一点 never counts, and 点 must not run on into 点点, 点儿, 点心.
 CLOCK = (
-    rf"(?:{_HOUR}(?:点钟|点整|时整|点(?![点儿心单菜名意见])|时(?![间候节]))(?:半|[一三]刻|{_MINUTE}分?(?![箱包桶瓶盒袋件块折天个]))?"
+    rf"(?:{_HOUR}(?:点钟|点整|时整|点(?![点儿心单菜名意见])|时(?![间候节]))(?:半|"
+    rf"[一三]刻|{_MINUTE}分?(?![箱包桶瓶盒袋件块折天个]))?"
     r"|(?:[01]?\d|2[0-4]):[0-5]\d)"
 )
 _READ = re.compile(
-    rf"(?P<hour>{_HOUR})(?:点钟|点整|时整|点|时)(?P<rest>半|[一三]刻|{_MINUTE})?|(?P<digital>\d{{1,2}}):(?P<minutes>\d\d)"
+    rf"(?P<hour>{_HOUR})(?:点钟|点整|时整|点|时)(?P<rest>半|[一三]刻|"
+    rf"{_MINUTE})?|(?P<digital>\d{{1,2}}):(?P<minutes>\d\d)"
 )
 _ENDS = {"morning": 12, "afternoon": 18, "evening": 24}
 _FIRST_BUSINESS_HOUR = 7
 
 
 def read_clock(part: str | None, clock: str | None) -> str | None:
-    """ "15:00", "morning", "afternoon", "evening" or None. Without a part, 1 to 6 o'clock is after noon: shops are open then."""
+    """A clock such as 15:00, or morning, afternoon, evening, or None.
+
+    Without a part of the day, 1 to 6 o'clock is after noon, because that is when shops are visited.
+    """
     if not clock:
         return _part(part)
     match = _READ.match(clock)

@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from nlp.numbers import Quantity
@@ -13,7 +14,26 @@ from nlp.pinyin import blurred, syllables
 _ALWAYS = 10_000_000
 """Word frequency that beats every other cut."""
 # Where a new thought starts when a recogniser gave no punctuation.
-_TURNS = frozenset(("但是", "但", "不过", "可是", "只是", "然后", "后来", "另外", "而且", "所以", "因为", "就是", "还说", "现在", "这次", "这回"))
+_TURNS = frozenset(
+    (
+        "但是",
+        "但",
+        "不过",
+        "可是",
+        "只是",
+        "然后",
+        "后来",
+        "另外",
+        "而且",
+        "所以",
+        "因为",
+        "就是",
+        "还说",
+        "现在",
+        "这次",
+        "这回",
+    )
+)
 _MARKS = re.compile(r"[，。；！？…]+")
 
 
@@ -37,7 +57,7 @@ def load_tokenizer(words: Iterable[str]) -> Any:
     """A jieba tokenizer of its own (about a second and 90 MB), with these words added."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jieba 0.42.1 has invalid escapes and asks for pkg_resources
-        import jieba
+        import jieba  # noqa: PLC0415 - loaded here so that only its own warnings are silenced
     jieba.setLogLevel(logging.WARNING)
     tokenizer = jieba.Tokenizer()
     tokenizer.initialize()
@@ -50,7 +70,10 @@ class Lexicon:
     """Finds the firm's products and competitors, and cuts clauses."""
 
     def __init__(self, codes: Mapping[str, str], others: Iterable[str], lone: Iterable[str] = ()) -> None:
-        """`codes`: word to code (several may share one); `others` are only kept whole; `lone` never stand with a quantity."""
+        """`codes`: word to code (several may share one); `others` are only kept whole.
+
+        `lone` words never stand beside a quantity, so when misheard they are believed without one.
+        """
         self._codes = dict(codes)
         self._lone = frozenset(lone)
         self._tokenizer = load_tokenizer([*codes, *others])
@@ -69,12 +92,14 @@ class Lexicon:
             cuts.append(mark.end())
         cuts += [start for token, start, _ in self.tokens(text) if token in _TURNS]
         edges = sorted({*cuts, len(text)})
-        return [Clause(start, end) for start, end in zip(edges, edges[1:], strict=False) if text[start:end].strip("，。；！？")]
+        return [Clause(start, end) for start, end in pairwise(edges) if text[start:end].strip("，。；！？")]
 
     def mentions(self, text: str, quantities: Iterable[Quantity]) -> list[Mention]:
         """Words of the firm in order, then those that only sound like one."""
         found = [
-            Mention(start, end, self._codes[token], token) for token, start, end in self.tokens(text) if token in self._codes
+            Mention(start, end, self._codes[token], token)
+            for token, start, end in self.tokens(text)
+            if token in self._codes
         ]
         taken = {place for mention in found for place in range(mention.start, mention.end)}
         found += self._misheard(text, taken, list(quantities))

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 
 from nlp.clock import CLOCK, PART, part_is_over, read_clock
 from nlp.festivals import FESTIVALS, lunar_day, next_span
-from nlp.numbers import NUMERAL, read_number
+from nlp.numbers import HANZI_DIGITS, NUMERAL, read_number
 from nlp.spoken import read_spoken
 from rules.windows import Window
 
@@ -27,42 +27,59 @@ _WEEKDAYS = {
 }
 _SOON = {"两": (2, 3), "几": (2, 5)}
 
+_LIKE_NUMBERS = ("五一", "六一")
+"""Festivals that are also the end of a number: 两百五一箱."""
+
 _WEEK = r"(?:周|星期|礼拜)"
 _DAY_NUMBER = r"(?:\d{1,2}|[一二三四五六七八九十廿]{1,3})"
 _MONTH_NUMBER = r"(?:1[0-2]|0?[1-9]|十[一二]|[一二三四五六七八九十])"
 _FESTIVAL_NAMES = "|".join(
-    sorted((name for festival in FESTIVALS for name in festival.names if len(name) > 1), key=len, reverse=True)
+    sorted(
+        (name for festival in FESTIVALS for name in festival.names if len(name) > 1 and name not in _LIKE_NUMBERS),
+        key=len,
+        reverse=True,
+    )
 )
 _DAY = re.compile(
     "|".join(
         (
             r"(?P<iso>20\d\d[-/.年]\d{1,2}[-/.月]\d{1,2}[日号]?)",
-            r"(?P<near>大后天|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|今朝|今儿|(?:明|今|后)(?=早上|晚上|早|晚))",
-            rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|初|底|中旬)?)|昨天|前天)",
+            r"(?P<near>大后天|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|"
+            r"今朝|今儿|(?:明|今|后)(?=早上|晚上|早|晚))",
+            rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|"
+            rf"初|底|中旬)?)|昨天|前天)",
             rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{_WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
             rf"(?P<bare_week>(?<![每上一两二三四五六七八九十几个\d])(?:{_WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
-            rf"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>初|上旬|中旬|中|下旬|底|末))",
+            r"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>初|上旬|中旬|中|下旬|底|末))",
             rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{_DAY_NUMBER})[号日])",
-            rf"(?P<named>(?P<year>明年|今年)?(?P<number>{_MONTH_NUMBER})月份?(?:(?P<part_of>初|上旬|中旬|中|下旬|底|末)|(?P<day>{_DAY_NUMBER})[号日]?))",
+            rf"(?P<named>(?P<year>明年|今年)?(?P<number>{_MONTH_NUMBER}|元)月份?(?:(?P<part_of>初|"
+            rf"上旬|中旬|中|下旬|底|末)|(?P<day>{_DAY_NUMBER})[号日]?))",
             r"(?P<whole_month>下下?个?月)",
             rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){_DAY_NUMBER})号(?![店线楼柜位码仓机门院])",
-            r"(?P<lunar>(?P<lunar_month>正月|腊月)(?P<lunar_day>初[一二三四五六七八九十]|十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|三十))",
-            rf"(?P<done>过完|过了)?(?P<festival>{_FESTIVAL_NAMES})",
+            r"(?P<lunar>(?P<lunar_month>正月|腊月)(?P<lunar_day>初[一二三四五六七八九十]|"
+            r"十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|"
+            r"三十))",
+            rf"(?P<done>过完|过了)?(?P<festival>(?<![\d{HANZI_DIGITS}])(?:五一|"
+            rf"六一)(?=节|前|后|之|以|过|放假|假|期间)|(?:{_FESTIVAL_NAMES}))",
             r"(?P<after_year>过完年|过了年|过年后|年后|年初八后)",
             r"(?P<before_year>(?<![今明去前后每半一两几\d])年前(?!头))",
             r"(?P<year_end>年底|年末)",
-            rf"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{{1,2}})天|(?P<these>这两天|这几天))",
-            rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
+            r"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{1,2})天|(?P<these>这两天|这几天))",
+            rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|"
+            rf"日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
         )
     )
 )
 _TAIL = re.compile(
-    rf"(?:的|那天|左右)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|以)?前(?![天面台])|(?:之|以|过)?后(?![天来厨续面])|(?:之|以)内)?"
+    rf"(?:的|那天|左右)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
+    rf"以)?前(?![天面台])|(?:之|以|过)?后(?![天来厨续面])|(?:之|以)内)?"
 )
 _JOIN = re.compile(r"(?:到|至|-|~|—|或者是?|或是?|、|和|要么)")
 _BARE_RANGE = re.compile(rf"(?P<from>{_DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{_DAY_NUMBER})[号日]")
 _BARE_TIME = re.compile(
-    rf"(?P<part>{PART})(?:的)?(?P<clock>{CLOCK})|(?<![\d一二三四五六七八九十])(?P<only_clock>{CLOCK})|(?P<only_part>{PART})(?=我?(?:再|就|要|给我?送|送|过来|来|见|联系|答复)(?!了))"
+    rf"(?P<part>{PART})(?:的)?(?P<clock>{CLOCK})|(?<![\d一二三四五六七八九十])(?P<only_clock>{CLOCK})|"
+    rf"(?P<only_part>{PART})(?=我?(?:再|就|要|给我?送|送|过来|来|见|"
+    rf"联系|答复)(?!了))"
 )
 
 
@@ -102,15 +119,15 @@ def find_said(text: str, at: datetime, quote: Callable[[int, int], str], *, type
     `typed`: a bare 今天 counts, because it answers a question; in a note it only tells when the visit was.
     """
     found: list[Said] = []
-    today = at.date()
+    days, ranges, times = _Search(_DAY, text), _Search(_BARE_RANGE, text), _Search(_BARE_TIME, text)
     position = 0
     while position < len(text):
-        day = _next_day(text, position)
-        clock = _BARE_TIME.search(text, position)
+        day = _earlier(ranges.after(position), days.after(position))
+        clock = times.after(position)
         if clock and (day is None or clock.start() < day.start()):
             window = _today_or_tomorrow(clock, at)
             if window:
-                found.append(Said(clock.start(), clock.end(), _quoted(window, quote(clock.start(), clock.end()))))
+                found.append(Said(clock.start(), clock.end(), _quoted(window, quote(*clock.span()))))
             position = clock.end()
             continue
         if day is None:
@@ -119,21 +136,32 @@ def find_said(text: str, at: datetime, quote: Callable[[int, int], str], *, type
         position = max(day.end(), said.end if said else 0)
         if said is None:
             continue
-        joined = _joined(found, said, text, today)
+        joined = _joined(found, said, text, at.date())
         if joined:
-            found[-1] = joined
-            found[-1] = Said(joined.start, joined.end, _quoted(joined.window, quote(joined.start, joined.end)))
-        else:
-            found.append(Said(said.start, said.end, _quoted(said.window, quote(said.start, said.end))))
+            found.pop()
+        said = joined or said
+        found.append(Said(said.start, said.end, _quoted(said.window, quote(said.start, said.end))))
     return found
 
 
-def _next_day(text: str, position: int) -> re.Match[str] | None:
-    day = _DAY.search(text, position)
-    span = _BARE_RANGE.search(text, position)
-    if span and (day is None or span.start() <= day.start()):
-        return span
-    return day
+class _Search:
+    """The next match behind a place, searched again only when the last one lies before it: linear over a text."""
+
+    def __init__(self, pattern: re.Pattern[str], text: str) -> None:
+        self._pattern, self._text = pattern, text
+        self._match = pattern.search(text)
+
+    def after(self, position: int) -> re.Match[str] | None:
+        if self._match and self._match.start() < position:
+            self._match = self._pattern.search(self._text, position)
+        return self._match
+
+
+def _earlier(one: re.Match[str] | None, other: re.Match[str] | None) -> re.Match[str] | None:
+    """The match that starts first; the first argument among equals."""
+    if one and other:
+        return one if one.start() <= other.start() else other
+    return one or other
 
 
 def _quoted(window: Window, words: str) -> Window:
@@ -287,7 +315,7 @@ def _month_part(first: date, third: str, today: date, *, rolls: bool) -> _Days:
 
 
 def _named_month(day: re.Match[str], today: date) -> _Days | None:
-    month = _count(day["number"])
+    month = 1 if day["number"] == "元" else _count(day["number"])
     year = today.year + (1 if day["year"] == "明年" else 0)
     for candidate in (year, year + 1):
         if day["part_of"]:
@@ -341,7 +369,8 @@ def _festival(day: re.Match[str], today: date) -> _Days | None:
 
 def _offset(span: str, unit: str, way: str, at: datetime) -> _Days | None:
     spans: dict[str, tuple[float, float]] = {
-        "半": (0.5, 0.5), "一个半": (1.5, 1.5), "两三": (2, 3), "三四": (3, 4), "三五": (3, 5), "四五": (4, 5), "五六": (5, 6),
+        "半": (0.5, 0.5), "一个半": (1.5, 1.5), "两三": (2, 3), "三四": (3, 4),
+        "三五": (3, 5), "四五": (4, 5), "五六": (5, 6),
     }  # fmt: skip
     value = read_number(span)
     least, most = spans.get(span) or (float(value or 0),) * 2

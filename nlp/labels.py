@@ -21,9 +21,13 @@ def to_json(understanding: Understanding) -> dict[str, Any]:
         "root_cause": u.root_cause, "payment": u.payment, "follow_up": u.follow_up,
     }  # fmt: skip
     several: dict[str, tuple[Found[Any], ...]] = {
-        "contacts": u.contacts, "objections": u.objections, "competitors": u.competitors, "orders": u.orders, "samples": u.samples,
+        "contacts": u.contacts, "objections": u.objections, "competitors": u.competitors, "orders": u.orders,
+        "samples": u.samples,
     }  # fmt: skip
-    found = {**{name: [one] for name, one in single.items() if one}, **{name: list(many) for name, many in several.items() if many}}
+    found = {
+        **{name: [one] for name, one in single.items() if one},
+        **{name: list(many) for name, many in several.items() if many},
+    }
     window = u.follow_up.value if u.follow_up else None
     return {
         "customer": _value(u.outlet),
@@ -37,7 +41,9 @@ def to_json(understanding: Understanding) -> dict[str, Any]:
         "orders": [_line(one.value) for one in u.orders],
         "samples": [_line(one.value) for one in u.samples],
         "payment": [u.payment.value.amount, u.payment.value.term] if u.payment else None,
-        "follow_up": {"from": window.first.isoformat(), "to": window.last.isoformat(), "time": window.time} if window else None,
+        "follow_up": {"from": window.first.isoformat(), "to": window.last.isoformat(), "time": window.time}
+        if window
+        else None,
         "actions": list(u.actions),
         "quotes": {name: _quotes(many, name in several) for name, many in found.items()},
         "confidence": {name: min(one.confidence for one in many) for name, many in found.items()},
@@ -74,7 +80,11 @@ class Score:
 
     @property
     def f1(self) -> float:
-        return 2 * self.right / (2 * self.right + self.wrong + self.missed) if self.right + self.wrong + self.missed else 1.0
+        return (
+            2 * self.right / (2 * self.right + self.wrong + self.missed)
+            if self.right + self.wrong + self.missed
+            else 1.0
+        )
 
     def add(self, other: "Score") -> None:
         self.right += other.right
@@ -83,7 +93,7 @@ class Score:
 
 
 def score(expected: Iterable[Labels], got: Iterable[Labels]) -> dict[str, Score]:
-    """Scores by field over pairs of labels (the notes' `expect`) and `to_json` results, and "all" for the micro average.
+    """Scores by field over pairs of labels (a note's `expect`) and `to_json` results; "all" is the micro average.
 
     A list counts value by value; an empty value that is rightly empty counts nothing, so F1 speaks of what was said.
     A missing label reads as empty.

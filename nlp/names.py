@@ -1,8 +1,8 @@
 """Which outlet is meant: names matched by sound, shortened and misheard as reps and recognisers do.
 
-A name is laid along the text syllable by syllable (pypinyin; zh=z, ng=n, l=n …), parts of the name may be left out
-(马山食堂 is 马山工业区食堂), and general words (饭店, 食堂, 区) weigh little, because they tell no outlets apart. Matching
-on sound finds 94–97 % of misheard names where characters find 66 %.
+A name is laid along the text syllable by syllable (pypinyin; zh=z, ng=n, l=n …), parts of the name may be
+left out (马山食堂 is 马山工业区食堂), and general words (饭店, 食堂, 区) weigh little, because they tell no outlets
+apart. Matching on sound finds 94–97 % of misheard names where characters find 66 %.
 Only outlets that share two neighbouring syllables with the text are looked at, so a list of thousands costs little.
 """
 
@@ -15,9 +15,10 @@ from nlp.firm_words import OutletWords
 from nlp.pinyin import blurred, likeness, syllables
 
 KINDS = (
-    "茶餐厅", "大排档", "农家乐", "便利店", "火锅城", "火锅店", "小吃店", "早餐店", "烧烤店", "烘焙店", "黄酒饭店", "大饭店", "大酒店",
-    "酒店", "酒家", "酒楼", "饭店", "饭庄", "饭馆", "面馆", "餐馆", "餐厅", "食堂", "快餐", "超市", "商行", "总店", "分店", "火锅",
-    "烧烤", "小吃", "小厨", "茶楼", "宾馆", "面店", "小卖部", "店", "馆", "城", "楼",
+    "茶餐厅", "大排档", "农家乐", "便利店", "火锅城", "火锅店", "小吃店", "早餐店", "烧烤店", "烘焙店", "黄酒饭店",
+    "大饭店", "大酒店", "酒店", "酒家", "酒楼", "饭店", "饭庄", "饭馆", "面馆", "餐馆", "餐厅", "食堂", "快餐",
+    "超市", "商行", "总店", "分店", "火锅", "烧烤", "小吃", "小厨", "茶楼", "宾馆", "面店", "小卖部", "店", "馆",
+    "城", "楼",
 )  # fmt: skip
 _PLACE_WORDS = ("风景区", "工业区", "开发区", "古镇", "市场", "街道", "路", "区", "镇", "县", "市", "街")
 _LIGHT = 0.2

@@ -1,4 +1,4 @@
-"""Numbers as they are said or written: 三百八, 两万三, 2万3, 十来箱, 六十八块五. Text is expected evened out (nlp.spoken)."""
+"""Numbers as they are said or written: 三百八, 两万三, 2万3, 十来箱, 六十八块五; text evened out (nlp.spoken)."""
 
 import re
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ _DIGITS = {
 _UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000, "万": 10_000}
 _CONTRACTED = (("廿", "二十"), ("卅", "三十"), ("俩", "两"), ("仨", "三"))
 _TOKEN = re.compile(r"\d{1,9}(?:\.\d{1,3})?|[零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖]|[十拾百佰千仟万]")
-_HANZI = "零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖十拾百佰千仟万廿卅俩仨"
-NUMERAL = rf"(?:\d{{1,9}}(?:\.\d{{1,3}})?[{_HANZI}]{{0,8}}(?:\d{{1,4}})?|[{_HANZI}]{{1,16}})"
+HANZI_DIGITS = "零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖十拾百佰千仟万廿卅俩仨"
+NUMERAL = rf"(?:\d{{1,9}}(?:\.\d{{1,3}})?[{HANZI_DIGITS}]{{0,8}}(?:\d{{1,4}})?|[{HANZI_DIGITS}]{{1,16}})"
 """A run of characters that may be a number; whether it is one is said by `read_number`."""
 
 COUNTERS = ("箱", "包", "瓶", "桶", "盒", "袋", "件", "公斤", "斤", "提", "罐", "托", "板", "扎")
@@ -57,7 +57,7 @@ def _with_units(tokens: list[str]) -> Number | None:
             else:
                 section += (1 if pending is None else pending) * unit
             pending, last_unit, after_zero = None, unit, False
-        elif token in "零〇":
+        elif _DIGITS.get(token) == 0:
             after_zero = True
         elif pending is not None:
             return None
@@ -87,7 +87,7 @@ class Quantity:
 
 
 def find_quantities(text: str, units: tuple[str, ...] = COUNTERS) -> list[Quantity]:
-    """Every counted quantity (两箱, 半箱, 一箱半, 十来箱, 2 箱); a span such as 两三箱 has no one value and is left out."""
+    """Every counted quantity (两箱, 半箱, 一箱半, 十来箱, 2 箱); a span such as 两三箱 has no one value: left out."""
     counter = "|".join(sorted(map(re.escape, {*units, *COUNTERS}), key=len, reverse=True))
     pattern = re.compile(
         rf"(?P<half>半)(?P<unit0>{counter})|(?P<number>{NUMERAL})(?P<about>来|多|几)?(?P<unit>{counter})(?P<plus>半)?"
@@ -120,7 +120,9 @@ _MONEY = re.compile(
     rf"(?P<whole>{NUMERAL})(?:块钱|块|元)(?:(?P<dime>[一二三四五六七八九\d])(?:毛|角)?(?![十百千万箱包瓶桶盒袋个天]))?"
     rf"|(?P<bare>{NUMERAL})(?P<wan>万元)?"
 )
-_NOT_MONEY = re.compile(r"[个天号日月点时分年次折箱包瓶桶盒袋件公斤提罐托板扎批家位人来几多楼路%周款条种起样成倍趟]")
+_NOT_MONEY = re.compile(
+    r"(?:月(?!结)|[个天号日点时分年次折箱包瓶桶盒袋件公斤提罐托板扎批家位人来几多楼路%周款条种起样成倍趟])"
+)
 _SMALLEST_BARE = 100
 
 

@@ -5,7 +5,7 @@ said (objection) and what is the likely cause (root cause) are two things: a cau
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nlp import cues
@@ -35,7 +35,13 @@ class Verdict:
 
 
 def judge(
-    text: str, clauses: Sequence[Clause], *, orders: Sequence[int], samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+    text: str,
+    clauses: Sequence[Clause],
+    *,
+    orders: Sequence[int],
+    samples: bool,
+    lines: Sequence[DealLine],
+    said: Sequence[Said],
 ) -> Verdict:
     """`orders`: where each order line starts; the text is masked (see nlp.cues)."""
     objections = _objections(text, clauses, orders)
@@ -54,7 +60,9 @@ def judge(
 def _holds(text: str, match: re.Match[str]) -> bool:
     """The words are not negated."""
     start = match.start()
-    if cues.NEGATED_INSIDE.search(match[0]) or (text[start : start + 1] != "没" and cues.NEGATED_BEFORE.search(text[:start])):
+    if cues.NEGATED_INSIDE.search(match[0]) or (
+        text[start : start + 1] != "没" and cues.NEGATED_BEFORE.search(text[max(0, start - 4) : start])
+    ):
         return False
     after = text[match.end() : match.end() + 5]
     return not re.match(r"的?问题不大|[^，。]{0,2}没问题", after)
@@ -68,7 +76,11 @@ def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int]) -> 
             if code in found:
                 continue
             for match in pattern.finditer(text, clause.start, clause.end):
-                past = _is_history(words, match.start() - clause.start) or _is_imagined(words, match) or _is_settled(text, match, code)
+                past = (
+                    _is_history(words, match.start() - clause.start)
+                    or _is_imagined(words, match)
+                    or _is_settled(text, match, code)
+                )
                 if _holds(text, match) and not past and not _is_ours(text, match, code):
                     found[code] = Hit(code, match.start(), match.end(), _SAID)
                     break
@@ -79,7 +91,9 @@ def _is_history(words: str, place: int) -> bool:
     past = cues.HISTORY.search(words[:place] or "")
     if not past:
         return False
-    return not cues.NOW.search(words[past.end() : place]) and not re.search(r"没卖完|没动|没用完|压着|还有|反映|不敢", words)
+    return not cues.NOW.search(words[past.end() : place]) and not re.search(
+        r"没卖完|没动|没用完|压着|还有|反映|不敢", words
+    )
 
 
 def _is_imagined(words: str, match: re.Match[str]) -> bool:
@@ -97,7 +111,11 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
     """Words about us or about somebody else that are no objection of the customer."""
     before = text[max(0, match.start() - 8) : match.start()]
     if code == "price":
-        return bool(re.search(r"比[^，。]{0,4}$", before)) or bool(re.search(r"谈下来|有优势|^我们[^，。]*便宜", match[0]))
+        return bool(re.search(r"比[^，。]{0,4}$", before)) or bool(
+            re.search(r"谈下来|有优势|^我们[^，。]*便宜", match[0])
+        )
+    if code == "authority":
+        return bool(re.search(r"(?:我说|我要|我得|我去|我跟公司)[^，。]{0,3}$", before))
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
     if code == "taste":
@@ -109,11 +127,19 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
 
 def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
     """Where one wording sets off two objections, the one that is meant stays."""
-    if "storage" in found and "stock" in found and cues.FULL_FREEZER.search(text[found["storage"].start : found["storage"].end]):
+    if (
+        "storage" in found
+        and "stock" in found
+        and cues.FULL_FREEZER.search(text[found["storage"].start : found["storage"].end])
+    ):
         del found["storage"]
     if "shelf_life" in found and "stock" in found and found["stock"].start >= found["shelf_life"].start:
         del found["stock"]
-    if "promotion" in found and "price" in found and re.search(r"优惠|特价", text[found["price"].start : found["price"].end]):
+    if (
+        "promotion" in found
+        and "price" in found
+        and re.search(r"优惠|特价", text[found["price"].start : found["price"].end])
+    ):
         del found["price"]
     if "contract" in found and "competitor" in found:
         del found["contract"]
@@ -135,7 +161,14 @@ def _first(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 def _outcome(
-    text: str, clauses: Sequence[Clause], objections: Sequence[Hit], *, orders: Sequence[int], samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+    text: str,
+    clauses: Sequence[Clause],
+    objections: Sequence[Hit],
+    *,
+    orders: Sequence[int],
+    samples: bool,
+    lines: Sequence[DealLine],
+    said: Sequence[Said],
 ) -> Hit | None:
     if orders:
         line = next(line for line in lines if line.kind == "order")
@@ -146,7 +179,14 @@ def _outcome(
     bought = _first(_BOUGHT, text)
     if bought and not cues.NOT_SOLD.search(text) and not cues.HYPOTHESIS.search(text):
         return Hit("won", bought.start(), bought.end(), _DERIVED)
-    exclusive = next((hit for hit in objections if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end])), None)
+    exclusive = next(
+        (
+            hit
+            for hit in objections
+            if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end])
+        ),
+        None,
+    )
     if exclusive:
         return Hit("lost", exclusive.start, exclusive.end, _WEAK)
     return _open_or_routine(text, objections, samples=samples, lines=lines, said=said)
@@ -156,7 +196,9 @@ _THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,
 _BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
 
 
-def _open_or_routine(text: str, objections: Sequence[Hit], *, samples: bool, lines: Sequence[DealLine], said: Sequence[Said]) -> Hit | None:
+def _open_or_routine(
+    text: str, objections: Sequence[Hit], *, samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+) -> Hit | None:
     absent = _first(cues.ABSENT_ONLY, text)
     routine = cues.ROUTINE.search(text)
     not_sold = cues.NOT_SOLD.search(text)
@@ -180,7 +222,7 @@ def _open_or_routine(text: str, objections: Sequence[Hit], *, samples: bool, lin
     prospect = next((line for line in lines if line.kind in {"prospect", "stock"}), None)
     if prospect:
         return Hit("pending", prospect.start, prospect.end, _WEAK)
-    product = re.search("□+", text)
+    product = re.search("[□◎]+", text)
     if product:
         return Hit("pending", product.start(), product.end(), _WEAK)
     if said:
@@ -196,8 +238,8 @@ def _close_factor(text: str, clauses: Sequence[Clause]) -> Hit | None:
     return _first_of(cues.CLOSE_FACTORS, text)
 
 
-def _first_of(patterns: Mapping[str, re.Pattern[str]], text: str) -> Hit | None:
-    for code, pattern in patterns.items():
+def _first_of(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> Hit | None:
+    for code, pattern in patterns:
         for match in pattern.finditer(text):
             if _holds(text, match) and not cues.HYPOTHESIS.search(text[max(0, match.start() - 10) : match.start()]):
                 return Hit(code, match.start(), match.end(), _SAID)
@@ -205,7 +247,7 @@ def _first_of(patterns: Mapping[str, re.Pattern[str]], text: str) -> Hit | None:
 
 
 def _root_cause(text: str, clauses: Sequence[Clause], objections: Sequence[Hit]) -> Hit | None:
-    stated = _first_of(cues.ROOT_CAUSES, text)
+    stated = _first_of(tuple(cues.ROOT_CAUSES.items()), text)
     causal = [hit for hit in objections if hit.code in cues.ROOT_CAUSE_OF]
     if stated and (stated.code == "需求未识别" or not causal):
         return stated

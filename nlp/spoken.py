@@ -8,7 +8,8 @@ import opencc
 
 # 那个/这个 in front of a measure of time is a date (这个月), not a filler.
 _FILLER = re.compile(
-    r"[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢|[ \t\u3000]+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])[ \t\u3000]+"
+    r"[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢|"
+    r"[ \t\u3000]+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])[ \t\u3000]+"
 )
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _HALF_WIDTH[ord("：")] = ord(":")

@@ -13,11 +13,12 @@ from typing import Generic, TypeVar
 from nlp import cues, reasons
 from nlp.appointments import pick_follow_up
 from nlp.cutting import Clause, Lexicon, Mention
-from nlp.dates import Said, find_said
-from nlp.deal import DealLine, find_lines, find_payment
+from nlp.dates import find_said
+from nlp.deal import DealLine, find_lines
 from nlp.firm_words import FirmWords
 from nlp.names import OutletMatch, OutletNames
 from nlp.numbers import find_quantities
+from nlp.payments import find_payment
 from nlp.people import ROLES, find_people
 from nlp.phrases import find_actions
 from nlp.reasons import Hit
@@ -88,12 +89,21 @@ class Understander:
     def __init__(self, words: FirmWords) -> None:
         self._words = words
         self._outlets = OutletNames(words.outlets)
-        products = {word: product.code for product in words.products for word in (product.name, *product.aliases) if word}
+        products = {
+            word: product.code for product in words.products for word in (product.name, *product.aliases) if word
+        }
         self._product_codes = set(products.values())
         self._units_of = {product.code: product.units for product in words.products}
         self._units = tuple({unit for product in words.products for unit in product.units})
         # A competitor is its own code; a product of the same name wins.
-        self._lexicon = Lexicon({**{name: name for name in words.competitors}, **products}, ROLES, lone=words.competitors)
+        self._lexicon = Lexicon(
+            {**{name: name for name in words.competitors}, **products}, ROLES, lone=words.competitors
+        )
+
+    @property
+    def words(self) -> FirmWords:
+        """The names it listens for."""
+        return self._words
 
     def understand(self, text: str, at: datetime, near: Sequence[str] = ()) -> Understanding:
         """Fields of one note said at `at` (the firm's local time); `near`: outlet codes to prefer."""
@@ -105,18 +115,28 @@ class Understander:
         products = [mention for mention in mentions if mention.code in self._product_codes]
         rivals = [mention for mention in mentions if mention.code not in self._product_codes]
         outlets = self._outlets.find(
-            dated, near, [(one.start, one.end) for one in mentions if one.sure] + [(one.start, one.end) for one in quantities]
+            dated,
+            near,
+            [(one.start, one.end) for one in mentions if one.sure] + [(one.start, one.end) for one in quantities],
         )
         meant = self._outlets.meant(outlets)
         if meant:  # 海鲜大排档 holds a sound of 鲜达
             products, rivals = (
-                [one for one in some if one.sure or not (one.start < meant.end and meant.start < one.end)] for some in (products, rivals)
+                [one for one in some if one.sure or not (one.start < meant.end and meant.start < one.end)]
+                for some in (products, rivals)
             )
         masked = self._masked(dated, products, rivals, meant)
         lines = find_lines(masked.text, masked.clauses, products, quantities, rivals)
         orders = [line for line in lines if line.kind == "order"]
         samples = [line for line in lines if line.kind == "sample"]
-        verdict = reasons.judge(masked.text, masked.clauses, orders=[line.start for line in orders], samples=bool(samples), lines=lines, said=said)
+        verdict = reasons.judge(
+            masked.text,
+            masked.clauses,
+            orders=[line.start for line in orders],
+            samples=bool(samples),
+            lines=lines,
+            said=said,
+        )
         if verdict.outcome is not None and verdict.outcome.code == "lost":
             orders = []
         payment = find_payment(masked.text, won=bool(verdict.outcome and verdict.outcome.code == "won"))
@@ -124,22 +144,35 @@ class Understander:
         return Understanding(
             outlet=_outlet(spoken, meant) if meant else None,
             outlet_candidates=tuple(_outlet(spoken, match) for match in outlets[:3]),
-            contacts=tuple(Found(person.role, spoken.quote(person.start, person.end), _LIKELY) for person in find_people(masked.text)),
+            contacts=tuple(
+                Found(person.role, spoken.quote(person.start, person.end), _LIKELY)
+                for person in find_people(masked.text)
+            ),
             problem=_problem(spoken, masked.text),
             outcome=_hit(spoken, verdict.outcome),
-            close_factor=_known(_hit(spoken, verdict.close_factor), self._words.close_factors) or self._own_words(spoken, verdict, "won"),
-            root_cause=_known(_hit(spoken, verdict.root_cause), self._words.root_causes) or self._own_words(spoken, verdict, "open"),
-            objections=tuple(Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence) for hit in verdict.objections),
+            close_factor=_known(_hit(spoken, verdict.close_factor), self._words.close_factors)
+            or self._own_words(spoken, verdict, "won"),
+            root_cause=_known(_hit(spoken, verdict.root_cause), self._words.root_causes)
+            or self._own_words(spoken, verdict, "open"),
+            objections=tuple(
+                Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence) for hit in verdict.objections
+            ),
             competitors=_unique(spoken, rivals),
             orders=tuple(self._line(spoken, line) for line in orders),
             samples=tuple(self._line(spoken, line) for line in samples),
-            payment=Found(Payment(payment.amount, payment.term), spoken.quote(payment.start, payment.end), _LIKELY) if payment else None,
-            follow_up=Found(follow_up.window, spoken.quote(follow_up.start, follow_up.end), _SURE) if follow_up else None,
+            payment=Found(Payment(payment.amount, payment.term), spoken.quote(payment.start, payment.end), _LIKELY)
+            if payment
+            else None,
+            follow_up=Found(follow_up.window, spoken.quote(follow_up.start, follow_up.end), _SURE)
+            if follow_up
+            else None,
             again_next_week=bool(cues.NEXT_WEEK_AGAIN.search(spoken.text)),
             actions=find_actions(spoken.text, self._words.phrase_rules),
         )
 
-    def _masked(self, text: str, products: Sequence[Mention], rivals: Sequence[Mention], outlet: OutletMatch | None) -> Masked:
+    def _masked(
+        self, text: str, products: Sequence[Mention], rivals: Sequence[Mention], outlet: OutletMatch | None
+    ) -> Masked:
         clauses = tuple(self._lexicon.clauses(text))
         text = _hide(text, [(one.start, one.end) for one in products], "□")
         text = _hide(text, [(one.start, one.end) for one in rivals], "◎")
@@ -156,7 +189,11 @@ class Understander:
 
     def _own_words(self, spoken: Spoken, verdict: reasons.Verdict, when: str) -> Found[str] | None:
         """A reason of the firm's own list, said word for word."""
-        if verdict.outcome is None or (verdict.outcome.code == "won") != (when == "won") or verdict.outcome.code == "none":
+        if (
+            verdict.outcome is None
+            or (verdict.outcome.code == "won") != (when == "won")
+            or verdict.outcome.code == "none"
+        ):
             return None
         for name in self._words.close_factors if when == "won" else self._words.root_causes:
             place = spoken.text.find(name)
@@ -179,7 +216,7 @@ def _hide(text: str, spans: Sequence[tuple[int, int]], mark: str) -> str:
 
 
 def _outlet(spoken: Spoken, match: OutletMatch) -> Found[str]:
-    return Found(match.code, spoken.quote(match.start, match.end), round(min(_SURE, 0.5 + match.score / 2), 2))
+    return Found(match.code, spoken.quote(match.start, match.end), round(_SURE - (1 - match.score) / 2, 2))
 
 
 def _hit(spoken: Spoken, hit: Hit | None) -> Found[str] | None:

@@ -56,7 +56,7 @@ def managers_over(rep: Employee, staff: Collection[Employee]) -> list[Employee]:
     by_code = {person.code: person for person in staff}
     chain: list[Employee] = []
     above = by_code.get(rep.manager or "")
-    while above is not None and above not in chain:
+    while above is not None and above not in chain and above.code != rep.code:
         chain.append(above)
         above = by_code.get(above.manager or "")
     return [person for person in chain if person.active]

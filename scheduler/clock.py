@@ -23,28 +23,35 @@ def tick(database: Database, tools: Tools, now: datetime) -> int:
     return made + daily_alerts(database, tools.limits, now)
 
 
-def start_clock(
-    database: Database, tools: Tools, now: Callable[[], datetime], after: Callable[[], None]
-) -> BackgroundScheduler:
-    """Tick every 20 seconds, beginning at once. `after` is called when something was queued."""
+class Clock:
+    """Ticks every 20 seconds, beginning at once. `after` is called when something was queued."""
 
-    def beat() -> None:
-        if tick(database, tools, now()):
-            after()
+    def __init__(
+        self, database: Database, tools: Tools, now: Callable[[], datetime], after: Callable[[], None]
+    ) -> None:
+        def beat() -> None:
+            if tick(database, tools, now()):
+                after()
 
-    clock = BackgroundScheduler(timezone=UTC)
-    clock.add_job(
-        beat,
-        "interval",
-        seconds=EVERY_SECONDS,
-        id="tick",
-        next_run_time=datetime.now(UTC),
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
-    )
-    clock.start()
-    return clock
+        self._scheduler = BackgroundScheduler(timezone=UTC)
+        self._scheduler.add_job(
+            beat,
+            "interval",
+            seconds=EVERY_SECONDS,
+            id="tick",
+            next_run_time=datetime.now(UTC),
+            max_instances=1,
+            coalesce=True,
+            misfire_grace_time=None,
+        )
+
+    def start(self) -> None:
+        self._scheduler.start()
+
+    def stop(self) -> None:
+        """Let a running tick end."""
+        if self._scheduler.running:
+            self._scheduler.shutdown(wait=True)
 
 
 def listen_to_kept_notes(database: Database, now: datetime) -> int:

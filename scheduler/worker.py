@@ -59,6 +59,7 @@ def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job)
         engine=transcript.engine,
         seconds=transcript.seconds,
         truncated="truncated" in transcript.doubtful,
+        unsure="unsure" in transcript.doubtful,
     )
 
 

@@ -6,6 +6,7 @@ removes the precondition of SQLite's WAL-reset bug (SQLite before 3.51.3 with tw
 """
 
 import fcntl
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -71,6 +72,12 @@ class Database:
         """The writing connection itself, for migrations."""
         with self.writer.begin() as connection:
             yield connection
+
+    @property
+    def version(self) -> str:
+        """Which engine this is, for the log."""
+        dialect = self.url.get_backend_name()
+        return f"SQLite {sqlite3.sqlite_version}" if dialect == "sqlite" else dialect
 
     def close(self) -> None:
         self.reader.dispose()

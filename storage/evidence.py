@@ -14,7 +14,7 @@ from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A voice note or a typed summary. `state`: waiting, heard, silent, broken, no_model, typed."""
+    """A voice note or a typed summary. `state`: waiting, heard, unsure, silent, broken, no_model, typed."""
 
     rep: str
     at: datetime
@@ -66,11 +66,15 @@ def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
     return {row.id: _place(row) for row in rows}
 
 
-def place_before(work: Work, rep: str, at: datetime, not_ids: Collection[int]) -> Place | None:
-    """The rep's last position sent before `at`, other than these."""
+def place_before(work: Work, rep: str, at: datetime) -> Place | None:
+    """The rep's last own position sent before `at`; what was forwarded or picked from a list says nothing of the rep."""
     row = work.session.scalar(
         select(PlaceRow)
-        .where(PlaceRow.rep == rep, PlaceRow.at < at, PlaceRow.id.not_in(list(not_ids)))
+        .where(
+            PlaceRow.rep == rep,
+            PlaceRow.at < at,
+            PlaceRow.kind.not_in([PlaceKind.FORWARDED.value, PlaceKind.VENUE.value]),
+        )
         .order_by(PlaceRow.at.desc(), PlaceRow.id.desc())
         .limit(1)
     )
@@ -145,6 +149,12 @@ def add_note(work: Work, note: Note, inbox: int | None) -> int:
 
 def note(work: Work, note_id: int) -> Note | None:
     row = work.session.get(NoteRow, note_id)
+    return None if row is None else _note(row)
+
+
+def note_of_inbox(work: Work, delivery: int) -> Note | None:
+    """The note that came with a delivery."""
+    row = work.session.scalar(select(NoteRow).where(NoteRow.inbox == delivery))
     return None if row is None else _note(row)
 
 

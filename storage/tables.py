@@ -264,7 +264,7 @@ class PhotoRow(Base):
 
 
 class NoteRow(Base):
-    """A voice note or a typed summary. `state`: waiting (to be heard), heard, silent, broken, no_model, typed."""
+    """A voice note or a typed summary. `state`: waiting (to be heard), heard, unsure, silent, broken, no_model, typed."""
 
     __tablename__ = "note"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

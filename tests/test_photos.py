@@ -32,7 +32,7 @@ PHASH = st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}")
 
 def store_front(seed: int, size: tuple[int, int] = (1200, 900)) -> Image.Image:
     """A made-up shop: sky, wall, sign, door, windows and goods, all at random places in random colours."""
-    chance = random.Random(seed)  # noqa: S311 - pictures, no secrets
+    chance = random.Random(seed)
 
     def colour() -> tuple[int, int, int]:
         return (chance.randrange(256), chance.randrange(256), chance.randrange(256))
@@ -292,6 +292,7 @@ def test_near_same_counts_the_bits_that_differ(phash: str, flipped: set[int], bi
     assert bits_apart(phash, other) == len(flipped)
     assert near_same(phash, 50, other, 50, bits) == (len(flipped) <= bits)
     assert not near_same(phash, 49, other, 100, bits)
+    assert not near_same(phash, 100, other, 49, bits)
 
 
 @given(PHASH, PHASH, PHASH)
@@ -394,12 +395,15 @@ def test_a_photo_with_flipped_bytes_is_read_or_refused(kind: str, flips: list[tu
     data = bytearray(SMALL[kind])
     for where, value in flips:
         data[min(len(data) - 1, int(where * len(data)))] = value
+    assert outcome(bytes(data)) in {"read", "not_a_photo", "too_many_pixels", "broken"}
+
+
+def outcome(data: bytes) -> str:
     try:
-        facts = read(bytes(data))
+        facts = read(data)
     except BadPhoto as bad:
-        assert bad.reason in {"not_a_photo", "too_many_pixels", "broken"}
-    else:
-        assert facts.width * facts.height <= 50_000_000
+        return bad.reason
+    return "read" if facts.width * facts.height <= 50_000_000 else "read in spite of its size"
 
 
 SMALL = {kind: saved(store_front(8, (96, 64)), kind, exif=exif()) for kind in ("JPEG", "PNG", "WEBP")}
@@ -430,7 +434,7 @@ def test_the_largest_photos_stay_within_400_megabytes(
 ) -> None:
     path = tmp_path / "largest"
     path.write_bytes(saved(Image.new("RGB", size, (90, 120, 30)), kind, **options))
-    shown = subprocess.run(  # noqa: S603 - our own interpreter and script
+    shown = subprocess.run(
         [sys.executable, "-c", MEASURE, str(path)],
         capture_output=True,
         text=True,

@@ -107,7 +107,8 @@ async def test_after_a_quiet_week_telegram_counts_on_from_a_lower_number(api: Bo
         await api.give(updates.text("节前"))
         await api.until(lambda: len(inbox.rows()) == 1 and not api.waiting())
         polls = len(api.called("getUpdates"))
-        await api.until(lambda: len(api.called("getUpdates")) > polls + 1)  # an empty poll has ended
+        api.trouble("getUpdates", Trouble(502, "Bad Gateway", hang_s=0.2))
+        await api.until(lambda: len(api.called("getUpdates")) == polls + 1)  # an empty poll has ended, the next hangs
         api.restart_ids(4_000)
         await api.give(updates.text("节后"))
         await api.until(lambda: len(inbox.rows()) == 2)
@@ -136,6 +137,14 @@ async def test_trouble_with_polling_ends_in_a_pause(api: BotApi, inbox: StoredIn
     assert int(inbox.rows()[-1].delivery_key) == ids[0]
 
 
+async def test_updates_without_a_usable_number_are_not_asked_for_in_a_hot_loop(api: BotApi, inbox: StoredInbox) -> None:
+    api.trouble("getUpdates", Trouble(body=b'{"ok":true,"result":[{"update_id":"x"}]}', times=1000))
+    async with receiving(api, inbox):
+        await asyncio.sleep(0.5)
+    assert 2 <= len(api.called("getUpdates")) <= 8  # pauses of 20, 40, 80, 160, 320 ms
+    assert [row.state for row in inbox.rows()] == ["dead"]
+
+
 async def test_a_hanging_server_is_given_up_and_asked_again(
     api: BotApi, inbox: StoredInbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,10 +170,22 @@ async def test_another_poller_is_told_of_and_waited_for(
     await other.stop()
 
 
-async def test_a_bot_started_without_a_network_receives_once_there_is_one(
-    api: BotApi, inbox: StoredInbox, caplog: pytest.LogCaptureFixture
+async def test_a_token_revoked_while_running_is_told_of_and_tried_again(
+    api: BotApi, inbox: StoredInbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    api.trouble("getMe", Trouble(cut=True, times=3))
+    monkeypatch.setattr("bot.telegram_channel.LONGEST_PAUSE_S", 0.05)
+    async with receiving(api, inbox):
+        api.trouble("getUpdates", Trouble(401, "Unauthorized", times=2))
+        await api.until(lambda: "rejected the bot's token" in caplog.text)
+        await api.give(updates.text("又好了"))
+        await api.until(lambda: len(inbox.rows()) == 1)
+
+
+@pytest.mark.parametrize("trouble", [Trouble(cut=True, times=3), Trouble(body=b'{"ok":true}'), Trouble(body=b"<html>")])
+async def test_a_bot_started_without_a_network_receives_once_there_is_one(
+    api: BotApi, inbox: StoredInbox, caplog: pytest.LogCaptureFixture, trouble: Trouble
+) -> None:
+    api.trouble("getMe", trouble)
     await api.give(updates.text("早"))
     async with receiving(api, inbox) as channel:
         await api.until(lambda: len(inbox.rows()) == 1)

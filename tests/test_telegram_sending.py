@@ -1,5 +1,6 @@
 """Sending, fetching, and keeping secrets, through the real library over real sockets."""
 
+import asyncio
 import logging
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,7 @@ from bot.channels import (
     Unreachable,
 )
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
+from bot.telegram_transport import AiohttpRequest, HideSecrets, NotConnected
 from handlers.messages import Media
 from tests.botapi import updates
 from tests.botapi.inbox import StoredInbox
@@ -111,6 +113,11 @@ async def test_a_text_too_long_for_a_caption_follows_the_picture(
     assert api.sent[-1].get("caption" if fits else "text") == words
     assert "reply_markup" in api.sent[-1]
     assert message_id == str(api.sent[-1]["message_id"])
+
+
+async def test_a_picture_of_two_megabytes(api: BotApi, channel: TelegramChannel) -> None:
+    await channel.send(str(REP), Rendered(("大图",), image=PNG * 10_000))
+    assert api.called("sendPhoto")[0].files["photo"] == ("photo.png", PNG * 10_000)
 
 
 async def test_a_picture_alone(api: BotApi, channel: TelegramChannel) -> None:
@@ -211,6 +218,27 @@ async def test_texts_of_one_chat_keep_their_order(api: BotApi, channel: Telegram
     assert api.out_of_order(int) == 0
 
 
+async def test_a_proxy_is_asked_to_reach_telegram() -> None:
+    asked: list[bytes] = []
+    me = b'{"ok":true,"result":{"id":1,"is_bot":true,"first_name":"b","username":"by_proxy_bot"}}'
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        asked.append(head)
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(me), me))
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as proxy:
+        port = proxy.sockets[0].getsockname()[1]
+        address = f"http://user:word@127.0.0.1:{port}"
+        channel = TelegramChannel(TelegramSettings("1:abc", api_base="http://telegram.invalid", proxy=address))
+        assert await channel.learn_name() == "by_proxy_bot"
+        await channel.stop()
+    assert asked[0].startswith(b"POST http://telegram.invalid/bot1:abc/getMe HTTP/1.1\r\n")
+    assert b"Proxy-Authorization: Basic dXNlcjp3b3Jk" in asked[0]
+
+
 # fetching
 
 
@@ -258,18 +286,25 @@ async def test_a_file_that_is_only_unavailable_for_a_moment_is_asked_for_again(
     assert await channel.fetch(Media("AwACvoice")) == b"sound"
 
 
-@pytest.mark.parametrize("where", ["getFile", "file"])
-@pytest.mark.parametrize(
-    "trouble", [Trouble(502, "Bad Gateway"), Trouble(cut=True), flood(2)], ids=["502", "cut", "429"]
-)
+PASSING = {
+    "getFile 502": ("getFile", Trouble(502, "Bad Gateway")),
+    "getFile cut": ("getFile", Trouble(cut=True)),
+    "getFile 429": ("getFile", flood(2)),
+    "file 502": ("file", Trouble(502, "Bad Gateway")),
+    "file cut": ("file", Trouble(cut=True, times=2)),  # the transport itself tries a GET again once
+    "file cut half-way": ("file", Trouble(cut=True, done=True)),
+}
+
+
+@pytest.mark.parametrize(("where", "trouble"), PASSING.values(), ids=PASSING.keys())
 async def test_passing_trouble_is_not_the_files_end(
     api: BotApi, channel: TelegramChannel, where: str, trouble: Trouble
 ) -> None:
-    api.put_file("AwACvoice", b"sound")
-    api.trouble(where, Trouble(trouble.status, trouble.description, trouble.retry_after, trouble.cut))
+    api.put_file("AwACvoice", b"sound" * 50_000)
+    api.trouble(where, trouble)
     with pytest.raises(ConnectionError):
         await channel.fetch(Media("AwACvoice"))
-    assert await channel.fetch(Media("AwACvoice")) == b"sound"
+    assert await channel.fetch(Media("AwACvoice")) == b"sound" * 50_000
 
 
 # secrets
@@ -314,3 +349,13 @@ async def test_no_secret_ever_reaches_a_log_or_an_error(
     assert len(caplog.records) > 50
     assert any("Set Bot API URL" in line for line in shown)  # where the library itself writes the token
     assert not [line for line in shown if "CANARY" in line]
+
+
+async def test_an_error_of_the_transport_carries_no_address_not_even_in_its_chain() -> None:
+    request = AiohttpRequest(HideSecrets(["CANARY"]))
+    await request.initialize()
+    for work in (request.post("no address/botCANARY/getMe"), request.download("no address/botCANARY/file", 10)):
+        with pytest.raises(NotConnected) as caught:
+            await work
+        assert "CANARY" not in "".join(traceback.format_exception(caught.value))
+    await request.shutdown()

@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import io
 import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class House:
             sent[SECRET_HEADER] = secret
         async with ClientSession() as client:
             url = f"http://127.0.0.1:{self.port}{WEBHOOK_PATH}"
-            async with client.post(url, data=body, headers=sent) as answer:
+            async with client.post(url, data=io.BytesIO(body), headers=sent) as answer:
                 return answer.status
 
 

@@ -9,7 +9,7 @@ import texts
 from handlers.messages import Incoming, Kind
 from handlers.wire import incoming_to_plain
 from storage.inbox import Delivery
-from web.site import CHANNEL, SITE, Refusal, data, json_body, log_in, page, visitor_of, words_for
+from web.site import CHANNEL, IS_NEW, SITE, Refusal, data, json_body, log_in, page, visitor_of, words_for
 
 routes = web.RouteTableDef()
 _INVITE = re.compile(r"[A-Za-z0-9_-]{16,64}")
@@ -50,7 +50,7 @@ async def me(request: web.Request) -> web.StreamResponse:
             "words": words_for(visitor.texts, "web."),
         }
     )
-    if request["is_new"] and request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin":
+    if request[IS_NEW] and request.headers.get("Sec-Fetch-Site", "same-origin") == "same-origin":
         log_in(request, response, visitor.session)
     return response
 

@@ -278,7 +278,7 @@ def _finding(finding: Finding, words: Texts) -> str:
         "days": finding.days,
         "visits": len(finding.visits),
     }
-    return sentence(words, Say(f"alert_line.{finding.rule.value}", values))
+    return sentence(words, Say(f"alert_line.{finding.rule.value}", values)).lstrip("· ")  # no list mark outside a list
 
 
 def _outcome(visit: Visit) -> str | None:

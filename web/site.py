@@ -160,11 +160,13 @@ class Shown:
 
 
 SITE = web.AppKey("SITE", Site)
+SESSION = web.RequestKey("SESSION", Session)
+IS_NEW = web.RequestKey("IS_NEW", bool)  # the session was made for this request
 
 
 async def visitor_of(request: web.Request) -> Visitor:
     site = request.app[SITE]
-    session: Session = request["session"]
+    session = request[SESSION]
 
     def find(work: Work) -> tuple[Account | None, Employee | None]:
         account = people.account(work, CHANNEL, session.user_ref)
@@ -247,8 +249,8 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         _check_host(request)
         session = site.sessions.read(request.cookies.get(cookie_name(request), ""), site.clock())
-        request["session"] = session or site.sessions.make(site.clock())
-        request["is_new"] = session is None
+        request[SESSION] = session or site.sessions.make(site.clock())
+        request[IS_NEW] = session is None
         if request.method == "POST" and (
             session is None or not site.sessions.is_token(session, request.headers.get(_POST_TOKEN, ""))
         ):

@@ -13,7 +13,7 @@ class Trouble:
 
     `status` and `description` answer in Telegram's form, with `retry_after` for 429. `cut` closes the connection
     instead, `hang_s` keeps silent that long, `body` answers 200 with these bytes. `done` says whether the call takes
-    effect all the same: an answer that was lost.
+    effect all the same: an answer that was lost, or a file that breaks off half-way.
     """
 
     status: int = 500

@@ -1,7 +1,7 @@
 """Spoken visit notes of the sample firm, put together from clauses.
 
-A note is one opening clause, which names the outlet, and one to four further ones, each of them said in one breath. Quantities
-stay among those that reps order (1 to 30, 50, 100), so that a small recogniser can learn every one of them.
+A note is one opening clause, which names the outlet, and one to four further ones, each of them said in one breath.
+Quantities stay among those that reps order (1 to 30, 50, 100), so that a small recogniser can learn every one of them.
 """
 
 from collections.abc import Callable
@@ -45,6 +45,7 @@ PRODUCTS = (
 )
 COMPETITORS = ("海之味", "味农", "鲜达", "百川", "老味道")
 ROLES = ("老板", "老板娘", "店长", "采购", "厨师长", "店员", "王老板", "李经理", "陈店长")
+STRETCHES = ("下周", "月底前", "下个月", "下个月初", "下个月中旬", "国庆以后", "重阳节后", "过两天", "年底前")
 QUANTITIES = (*range(1, 31), 50, 100)
 WEEKDAYS = "一二三四五六日"
 DIGITS = "零一二三四五六七八九"
@@ -107,6 +108,8 @@ OBJECTIONS = (
     "没弄明白他们到底想要什么",
     "也没聊出结果",
 )
+# What may follow the outlet's name or its owner at once.
+PERSONAL = (*OBJECTIONS[:4], *OBJECTIONS[12:15], "现结{amount}", "收款{amount}")
 RIVALRY = (
     "现在用的是{competitor}",
     "现在用{competitor}的{product}",
@@ -161,18 +164,19 @@ def order_line(random: Random) -> str:
 def amount(random: Random) -> str:
     """A sum of money in yuan, shortened as people say it: 五千三百六, 一万二."""
     first, second, third = (counted(random.randint(1, 9)), *(numeral(random.randint(1, 9)) for _ in range(2)))
-    return random.choice((f"{first}千", f"{first}千{second}", f"{first}千{second}百{third}", f"{first}万", f"{first}万{second}"))
+    return first + random.choice(("千", f"千{second}", f"千{second}百{third}", "万", f"万{second}"))
 
 
 def moment(random: Random) -> str:
+    """When something is to happen; every third time it is a stretch of days without an hour."""
     if random.random() < 0.35:
-        few = counted(random.randint(2, 9))
-        return random.choice(("下周", "月底前", "下个月", "下个月初", "下个月中旬", "国庆以后", "重阳节后", "过两天", f"{few}天后", "年底前"))
+        return random.choice((*STRETCHES, counted(random.randint(2, 9)) + "天后"))
     weekday = random.choice(("这周", "下周", "下礼拜")) + random.choice(WEEKDAYS)
     day = random.choice(("明天", "后天", "大后天", weekday, weekday, weekday))
     half, hours = random.choice((("上午", (8, 9, 10, 11)), ("下午", (1, 2, 3, 4, 5)), ("", ())))
-    clock = f"{counted(random.choice(hours))}点{random.choice(('', '', '半'))}" if hours and random.random() < 0.7 else ""
-    return day + half + clock
+    if not hours or random.random() > 0.7:
+        return day + half
+    return day + half + counted(random.choice(hours)) + "点" + random.choice(("", "", "半"))
 
 
 def filled(random: Random, pattern: str) -> str:
@@ -192,8 +196,8 @@ def filled(random: Random, pattern: str) -> str:
 def opening(random: Random) -> str:
     """An opening clause; every third one goes on into what the customer said."""
     if random.random() < 0.33:
-        said = filled(random, random.choice((*OBJECTIONS[:4], *OBJECTIONS[12:15], *DEALS[:6], *PAYMENTS[1:3], *CLOSE_FACTORS[:5])))
-        return outlet(random) + random.choice(("", "老板", "老板娘")) + said
+        said = random.choice((*PERSONAL, *DEALS[:6], *CLOSE_FACTORS[:5]))
+        return outlet(random) + random.choice(("", "老板", "老板娘")) + filled(random, said)
     return filled(random, random.choice(OPENINGS))
 
 

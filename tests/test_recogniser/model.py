@@ -107,7 +107,8 @@ def export(model: WhisperForConditionalGeneration, vocabulary: Vocabulary, folde
     spec.optimize(quantization="int8_float16")
     spec.save(str(folder))
 
-    tokenizer = Tokenizer(models.WordLevel({token: number for number, token in enumerate(vocabulary.text)}, unk_token=UNKNOWN))
+    known = {token: number for number, token in enumerate(vocabulary.text)}
+    tokenizer = Tokenizer(models.WordLevel(known, unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     tokenizer.decoder = decoders.Fuse()
     # Timestamps are left out: faster-whisper knows them by number and never asks for their text.

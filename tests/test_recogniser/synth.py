@@ -2,8 +2,8 @@
 
     python synth.py CLAUSES SEED OUT.npz
 
-A sound is float32 at 16 kHz in -1..1. A spectrum is log10 of mel power, 80 bands by one frame every 10 ms, the scale that
-faster-whisper feeds to a model before it normalises it.
+A sound is float32 at 16 kHz in -1..1. A spectrum is log10 of mel power, 80 bands by one frame every 10 ms: what
+faster-whisper computes before it normalises.
 """
 
 import logging
@@ -113,8 +113,13 @@ def main(clauses: int, seed: int, out: Path) -> None:
         narrow=np.concatenate([part[:, :length] for part, length in zip(narrow, lengths, strict=True)], axis=1),
     )
     characters = sum(map(len, texts))
-    logging.info("%d clauses, %d different, %.1f frames each, %.2f characters a second",
-                 clauses, len(set(texts)), lengths.mean(), characters / (lengths.sum() / 100))
+    logging.info(
+        "%d clauses, %d different, %.1f frames each, %.2f characters a second",
+        clauses,
+        len(set(texts)),
+        lengths.mean(),
+        characters / (lengths.sum() / 100),
+    )
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
     python train.py CLAUSES.npz OUT MINUTES [CHECKPOINT.pt]
 
-Notes are put together on the fly: clauses of one voice, silence between them, hiss, and in nearly half of them the sound of AMR.
-A CTC head on the encoder (Graves et al. 2006) finds the alignment early; it is dropped at export. OUT.pt is the checkpoint, OUT
-the folder of the exported model. With a checkpoint the course starts with the long notes.
+Notes are put together on the fly: clauses of one voice, silence between them, hiss, and in nearly half of them the
+sound of AMR. A CTC head on the encoder (Graves et al. 2006) finds the alignment early; it is dropped at export. OUT.pt
+is the checkpoint, OUT the folder of the exported model. With a checkpoint the course starts with the long notes.
 """
 
 import logging
@@ -33,7 +33,7 @@ NAMES = tuple(" ".join((*OUTLETS, *(names for names, _ in PRODUCTS), *COMPETITOR
 NAME_SEPARATORS = ("，", "，", "、")
 INITIAL_PROMPT = "以下是普通话的句子。"  # the one Whisper is usually given for simplified, punctuated Chinese
 PEAK_RATE = 1.5e-3
-# On a busy machine two workers of one thread each get further than one worker of two threads, which wait for each other in
+# On a busy machine two workers of one thread each get further than one of two threads, which wait for each other in
 # every operation. They meet this often (McDonald et al. 2010, iterative parameter mixing).
 WORKERS = 2
 ROUND_SECONDS = 4
@@ -165,7 +165,7 @@ class Notes:
         return self.time_zero + shift + round(frame / 2)
 
     def prompt(self) -> list[int]:
-        """What came before, or a list of names as hot words come: 25 of 100 notes have it; it says nothing about the note."""
+        """What came before, or names as hot words come. A quarter of the notes have one; it says nothing about them."""
         drawn = self.random.random()
         if drawn > 0.25:
             return []
@@ -195,7 +195,8 @@ def batches(notes: Notes, stage: Stage) -> list[Batch]:
     """Six batches of notes of like length; made together so that little is padded."""
     random = notes.random
     shift = random.randint(0, 700) if random.random() < stage.shifted else 0
-    made = sorted((notes.sample(stage.clauses, shift) for _ in range(6 * stage.batch)), key=lambda note: note.heard.shape[1])
+    made = [notes.sample(stage.clauses, shift) for _ in range(6 * stage.batch)]
+    made.sort(key=lambda note: note.heard.shape[1])
     groups = [made[first : first + stage.batch] for first in range(0, len(made), stage.batch)]
     random.shuffle(groups)
     return [collated(group, shift, padding(random, stage), notes.end) for group in groups]

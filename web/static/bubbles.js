@@ -71,7 +71,8 @@ function picture(source, page, view) {
 }
 
 function voice(message, page) {
-  const length = message.seconds ? page.say("chat.seconds", { seconds: Math.round(message.seconds) }) : page.say("chat.voice_sent");
+  const seconds = message.seconds && Math.max(1, Math.floor(message.seconds));
+  const length = seconds ? page.say("chat.seconds", { seconds }) : page.say("chat.voice_sent");
   if (!message.file) return bubble(length);
   const control = button("", svg(PLAY), () => (playing?.control === control ? stop() : start()));
   control.setAttribute("aria-label", page.say("chat.play"));

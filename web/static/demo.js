@@ -20,7 +20,7 @@ export class Demo {
 
   people() {
     return this.offered.people.map((person) =>
-      item(person.name, `${person.role} · ${person.districts.join("、")}`, () => this.become(person.code), person.chosen),
+      item(person.name, [person.role, person.districts.join("、")].filter(Boolean).join(" · "), () => this.become(person.code), person.chosen),
     );
   }
 
@@ -63,13 +63,14 @@ export function samplePhoto(name) {
     draw.fillRect(x, y, width, height);
   };
   const hue = any(0, 360);
-  box(`hsl(${any(190, 225)} 45% ${any(68, 85)}%)`, 0, 0, 1200, 420);
+  box(`hsl(${any(190, 225)} 45% ${any(68, 85)}%)`, 0, 0, 1200, 740);
   box(`hsl(${any(20, 60)} 8% ${any(45, 62)}%)`, 0, 740, 1200, 160);
   const [left, top, width] = [any(60, 320), any(110, 220), any(700, 820)];
   box(`hsl(${hue} 22% ${any(62, 80)}%)`, left, top, width, 760 - top);
   for (let y = top; y < 740; y += 26) {
     for (let x = left; x < left + width; x += 64) {
-      box(`hsl(${hue} 20% ${any(50, 82)}% / 45%)`, x + (Math.floor(y / 26) % 2) * 20, y, 56, 20);
+      const start = x + (Math.floor(y / 26) % 2) * 20;
+      box(`hsl(${hue} 20% ${any(50, 82)}% / 45%)`, start, y, Math.min(56, left + width - start), 20);
     }
   }
   box(`hsl(${hue + any(120, 240)} 65% 36%)`, left + 20, top + 40, width - 40, 120);

@@ -32,8 +32,10 @@ function orSay(key, rows) {
 }
 
 function showFigures(counts) {
-  const figure = (name) =>
-    el("div", name === "doubtful" && counts[name] ? "figure bad" : "figure", el("b", "", String(counts[name])), el("span", "", page.say(`manager.${name}`)));
+  const figure = (name) => {
+    const classes = name === "doubtful" && counts[name] ? "figure bad" : "figure";
+    return el("div", classes, el("b", "", String(counts[name])), el("span", "", page.say(`manager.${name}`)));
+  };
   $("figures").replaceChildren(...["visits", "reps", "won", "verified", "doubtful"].map(figure));
 }
 
@@ -128,15 +130,18 @@ async function findingView(alert) {
 }
 
 function pastRow(visit) {
-  const facts = el("span", "facts", `${visit.on} ${visit.at}`, visit.outlet, outcome(visit), visit.grade ? el("span", `tag ${visit.grade.code}`, visit.grade.text) : "", lasted(visit));
+  const when = [`${visit.on} ${visit.at}`, visit.outlet, lasted(visit)].join(" · ");
+  const level = visit.grade ? el("span", `tag ${visit.grade.code}`, visit.grade.text) : "";
+  const facts = el("span", "facts", when, outcome(visit), level);
   return button("past", el("span", "", facts, el("span", "", visit.summary)), () => openVisit(visit.id));
 }
 
 async function visitView(id) {
   const visit = await page.get(`/api/visits/${id}`);
   const part = (name, rows, otherwise) =>
-    rows.length || otherwise ? [el("h3", "", page.say(`manager.${name}`)), ...(rows.length ? rows : orSay(otherwise, []))] : [];
-  const facts = el("p", "facts", `${visit.on} ${visit.at}`, visit.left ? `– ${visit.left}` : "", lasted(visit), visit.rep, visit.district, outcome(visit));
+    rows.length || otherwise ? [el("h3", "", page.say(`manager.${name}`)), ...orSay(otherwise, rows)] : [];
+  const when = `${visit.on} ${visit.at}${visit.left ? `–${visit.left}` : ""}`;
+  const facts = el("p", "facts", [when, lasted(visit), visit.rep, visit.district].join(" · "), outcome(visit));
   return [
     visit.outlet,
     facts,
@@ -164,7 +169,8 @@ function shot(photo) {
 
 function noteBlock(note) {
   const length = note.seconds ? page.say("chat.seconds", { seconds: Math.round(note.seconds) }) : "";
-  const block = el("div", "notebook", el("div", "", note.text), el("div", "small", [note.at, note.state, length].filter(Boolean).join(" · ")));
+  const about = [note.at, note.state, length].filter(Boolean).join(" · ");
+  const block = el("div", "notebook", el("div", "", note.text), el("div", "small", about));
   if (note.src) block.append(Object.assign(el("audio"), { src: note.src, controls: true, preload: "none" }));
   return block;
 }
@@ -210,6 +216,11 @@ async function showPeople() {
   $("person").addEventListener("change", () => become($("person").value));
 }
 
+// A day that is still going on is looked at again every minute, unless somebody is reading in the drawer.
+function lookAgain() {
+  if (shown && shown.day === shown.today && !document.hidden && !$("drawer").open) showDay(shown.day).catch(() => {});
+}
+
 async function leave() {
   await page.post("/api/leave", {});
   location.href = "/chat";
@@ -225,6 +236,8 @@ $("drawer-back").addEventListener("click", back);
 $("drawer").addEventListener("close", () => (trail.length = 0));
 $("leave").addEventListener("click", leave);
 $("leave").hidden = page.me.demo;
+document.addEventListener("visibilitychange", lookAgain);
+setInterval(lookAgain, 60_000);
 
 if (page.me.demo) await showPeople();
 try {

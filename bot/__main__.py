@@ -1,0 +1,28 @@
+"""`python -m bot` and the console script `zoudian`."""
+
+import sys
+
+import click
+
+from bot.cli import INTERRUPTED, say
+from bot.cli import main as commands
+
+
+def main() -> None:
+    """Run one command and end with its exit code."""
+    try:
+        code = commands(prog_name="zoudian", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(say("cli.interrupted"), err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # `zoudian … | head` has seen enough
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

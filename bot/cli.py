@@ -1,0 +1,160 @@
+"""The command line: which commands there are, and what all of them share. A command's module is loaded when it runs."""
+
+import importlib
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import click
+
+import texts
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+    from bot.config_file import SettingsRefused
+    from bot.settings import Settings
+    from storage.database import Database
+
+DATA_PROBLEM: Final = 1
+USAGE: Final = 2
+SURROUNDINGS: Final = 3
+INTERRUPTED: Final = 130
+
+SAMPLE_FIRM: Final = Path(__file__).parent / "sample_firm"
+
+# name: (module, attribute, the line in --help)
+_COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
+    "demo": ("bot.run_commands", "demo", "用示例公司试用：先自动演示一次拜访，再打开本机网页"),
+    "run": ("bot.run_commands", "run", "启动机器人：本机网页；有令牌就同时启动 Telegram"),
+    "chat": ("bot.run_commands", "chat", "在终端里和机器人对话"),
+    "replay": ("bot.run_commands", "replay", "在全新的数据库上重放一份对话脚本"),
+    "transcript": ("bot.run_commands", "transcript", "把存下的一段对话打印成脚本"),
+    "summarize": ("bot.speech_commands", "summarize", "从文字或语音小结里读出拜访内容，或按标注打分"),
+    "import": ("bot.firm_commands", "import_", "导入客户、产品、业务员、竞品"),
+    "export": ("bot.firm_commands", "export", "把所有表导出成 Excel 和 CSV"),
+    "invite": ("bot.firm_commands", "invite", "给同事生成一次性的邀请链接和二维码"),
+    "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
+    "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
+    "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
+}
+_EPILOG: Final = "退出码：0 正常；1 数据有问题；2 用法或设置不对；3 环境不具备（没有模型、数据库被占用…）；130 被中断。"
+
+
+class _Late(click.Group):
+    """A group that imports a command's module when that command is asked for, and not for the list of commands."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{module}.{attribute} is no command")
+        command.epilog = command.epilog or _EPILOG
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("命令"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in _COMMANDS.items()])
+
+
+@click.group(cls=_Late, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="zoudian")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="ZOUDIAN_CONFIG",
+    help="配置文件；默认用当前文件夹里的 config.toml。",
+)
+@click.pass_context
+def main(context: click.Context, config: Path | None) -> None:
+    """走店：聊着天记拜访。定位、照片、语音发过来，机器人写好小结，点一下确认。"""
+    context.obj = config
+
+
+def say(key: str, /, **values: object) -> str:
+    """A sentence for the terminal. A list becomes an enumeration."""
+    shown = {name: _shown(value) for name, value in values.items()}
+    return texts.load(texts.DEFAULT).say(key, shown)
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return texts.load(texts.DEFAULT).say("between").join(str(item) for item in value)
+    return "" if value is None else value
+
+
+def stop(code: int, key: str, /, **values: object) -> NoReturn:
+    """Say why on the error stream and end with this exit code."""
+    click.echo(say(key, **values), err=True)
+    raise click.exceptions.Exit(code)
+
+
+def progress_bar(length: int, label: str) -> "ProgressBar[int]":
+    """A bar on the error stream, so that what a command prints can be piped; not drawn where nobody looks."""
+    return click.progressbar(length=length, label=say(label), file=sys.stderr)
+
+
+def settings_of(context: click.Context) -> "Settings":
+    """The settings in force; ends with exit code 2 and every problem when there are any."""
+    from bot.config_file import SettingsRefused  # noqa: PLC0415  only commands that need settings pay for them
+    from bot.settings import load_settings  # noqa: PLC0415
+
+    path: Path | None = context.find_root().obj
+    try:
+        return load_settings(path)
+    except SettingsRefused as refused:
+        problems = list(_problem_lines(refused))
+        click.echo(say("settings.refused", count=len(problems), path=path or Path("config.toml")), err=True)
+        for line in problems:
+            click.echo(say("settings.item", text=line), err=True)
+        raise click.exceptions.Exit(USAGE) from None
+
+
+@contextmanager
+def database_of(settings: "Settings") -> Iterator["Database"]:
+    """The firm's database in the shape of this version, closed afterwards; ends with exit code 3 when it is in use."""
+    from storage.migrate import migrate  # noqa: PLC0415
+
+    with unmigrated_database(settings) as database:
+        migrate(database)
+        yield database
+
+
+@contextmanager
+def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
+    """The firm's database as it is."""
+    from storage.database import Database, DatabaseBusy  # noqa: PLC0415
+
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        database = Database(settings.database_url)
+    except DatabaseBusy as busy:
+        stop(SURROUNDINGS, "cli.busy", file=busy)
+    except OSError as error:
+        stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def _problem_lines(refused: "SettingsRefused") -> Iterator[str]:
+    for problem in refused.problems:
+        yield _sentence(problem.key, problem.values)
+
+
+def _sentence(key: str, values: Mapping[str, Any]) -> str:
+    """A problem's sentence; its values may be problems of their own."""
+    filled = {
+        name: _sentence(value.key, value.values) if hasattr(value, "key") else value for name, value in values.items()
+    }
+    if "table" in filled:
+        filled["table"] = say("settings.in_table", name=filled["table"]) if filled["table"] else ""
+    return say(key, **filled)

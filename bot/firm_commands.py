@@ -1,0 +1,295 @@
+"""Commands of whoever runs the firm's data: import, export, invite, migrate, check-config."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+import segno
+
+import texts
+from bot.cli import (
+    DATA_PROBLEM,
+    SURROUNDINGS,
+    USAGE,
+    database_of,
+    progress_bar,
+    say,
+    settings_of,
+    stop,
+    unmigrated_database,
+)
+from bot.settings import InForce, Settings, unknown_variables
+from reports.columns import COLUMNS
+from reports.export import WouldOverwrite, export_firm, may_write
+from reports.firm_import import Change, FirmData, ImportRefused, compare, read_firm, save_firm
+from reports.firm_rows import RowProblem
+from rules.people import Employee
+from storage import migrate as migrations
+from storage import people
+from storage.database import Database, Work
+
+_SHOWN_PROBLEMS = 50
+_ORIGINS = {"default": "default", "file": "file", "secret": "secret_file", "environment": "environment"}
+
+Folder = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command("import")
+@click.argument("folder", metavar="文件夹", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--dry-run", is_flag=True, help="只检查和预览，不保存。")
+@click.pass_context
+def import_(context: click.Context, folder: Path, dry_run: bool) -> None:
+    """导入文件夹里的 客户、产品、业务员、竞品（.csv 或 .xlsx，可以只有其中几张）。
+
+    编码 UTF-8 或 GB18030 都行，列的顺序随意。有一处不对就什么都不导入，并列出每一处。
+    再次导入会更新同编码的行；业务员自己登记的客户（N 开头）和文件里没有的行都保留。
+    """
+    with database_of(settings_of(context)) as database:
+        data = _read(database, folder)
+        if not len(data):
+            stop(DATA_PROBLEM, "import.nothing")
+        if dry_run:
+            with database.read() as work:
+                changes = compare(work, data)
+        else:
+            with (
+                database.work() as work,
+                progress_bar(len(data), "import.saving") as bar,
+            ):
+                changes = save_firm(work, data, lambda done, total: bar.update(done - bar.pos))
+        _tell_changes("import.preview" if dry_run else "import.done", changes)
+        _tell_who_left(data)
+
+
+def _read(database: Database, folder: Path) -> FirmData:
+    with database.read() as work:
+        staff = people.staff(work)
+    try:
+        return read_firm(folder, staff)
+    except ImportRefused as refused:
+        tell_problems(refused)
+        raise click.exceptions.Exit(DATA_PROBLEM) from None
+
+
+def tell_problems(refused: ImportRefused) -> None:
+    """Every problem with its place, or the first fifty and how many more."""
+    click.echo(say("import.refused", count=len(refused.problems)), err=True)
+    for problem in refused.problems[:_SHOWN_PROBLEMS]:
+        click.echo(_problem_line(problem), err=True)
+    if len(refused.problems) > _SHOWN_PROBLEMS:
+        click.echo(say("import.more", count=len(refused.problems) - _SHOWN_PROBLEMS), err=True)
+
+
+def _problem_line(problem: RowProblem) -> str:
+    values = dict(problem.values)
+    if problem.key == "unknown_person":
+        values["near"] = _near(values["near"])
+    text = say(f"import_problem.{problem.key}", **values)
+    if not problem.line:
+        return say("import_problem.file", file=problem.file, text=text)
+    if not problem.column:
+        return say("import_problem.row", file=problem.file, line=problem.line, text=text)
+    return say("import_problem.cell", file=problem.file, line=problem.line, column=problem.column, text=text)
+
+
+def _near(names: Sequence[str]) -> str:
+    return say("import_problem.near_person", name=names[0]) if names else ""
+
+
+def _tell_changes(head: str, changes: Sequence[Change]) -> None:
+    click.echo(say(head))
+    for one in changes:
+        click.echo(
+            say("import.change", table=one.table, new=one.new, changed=one.changed, same=one.same, kept=one.kept)
+        )
+
+
+def _tell_who_left(data: FirmData) -> None:
+    """Outlets that still belong to somebody who left: nobody visits those."""
+    gone = {person.code: person.name for person in data.employees if not person.active}
+    orphans = [outlet for outlet in data.outlets if outlet.rep in gone]
+    if orphans:
+        names = sorted({gone[outlet.rep or ""] for outlet in orphans})
+        click.echo(say("import.left", count=len(orphans), names=names), err=True)
+
+
+@click.command()
+@click.argument("folder", metavar="文件夹", type=Folder)
+@click.option("--force", is_flag=True, help="覆盖上一次的导出。")
+@click.pass_context
+def export(context: click.Context, folder: Path, force: bool) -> None:
+    """把所有表导出到文件夹：一个 全部.xlsx，加上每张表一个 CSV，列名是公司自己的叫法，时间是当地时间。
+
+    客户、产品、业务员、竞品 四个 CSV 可以原样再导入。
+    """
+    settings = settings_of(context)
+    _check_room(folder, force)
+    with (
+        database_of(settings) as database,
+        database.read() as work,
+        progress_bar(len(COLUMNS), "export.writing") as bar,
+    ):
+        try:
+            counts = export_firm(
+                work,
+                folder,
+                texts.load(settings.language),
+                settings.limits.time_zone,
+                force=force,
+                progress=lambda table, rows: bar.update(1),
+            )
+        except OSError as error:
+            stop(SURROUNDINGS, "cli.cannot_write", path=folder, detail=error.strerror)
+    tables = [say("export.table", name=name, count=count) for name, count in counts.items()]
+    click.echo(say("export.done", folder=folder, tables=tables))
+
+
+def _check_room(folder: Path, force: bool) -> None:
+    try:
+        may_write(folder, force=force)
+    except WouldOverwrite as refused:
+        if refused.foreign:
+            stop(USAGE, "export.foreign", folder=folder, names=refused.foreign[:3])
+        stop(USAGE, "export.exists", folder=folder)
+
+
+@click.command()
+@click.argument("who", metavar="[姓名或工号]", required=False)
+@click.option("--channel", type=click.Choice(["telegram", "web"]), help="默认：设置了 telegram 机器人就是 telegram。")
+@click.option("--bot", "bot_name", help="telegram 机器人的用户名；默认用 config.toml 里的。")
+@click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="二维码另存为这个 PNG 文件。")
+@click.option("--hours", type=click.IntRange(1, 24 * 30), default=72, show_default=True, help="多少小时内有效。")
+@click.option("--all", "folder", type=Folder, metavar="文件夹", help="给所有在职员工各写一张 PNG 到这个文件夹。")
+@click.pass_context
+def invite(
+    context: click.Context,
+    who: str | None,
+    channel: str | None,
+    bot_name: str | None,
+    png: Path | None,
+    hours: int,
+    folder: Path | None,
+) -> None:
+    """生成邀请：打印链接和二维码，同事扫一下，聊天账号就和本人绑定了。链接只能用一次。"""
+    settings = settings_of(context)
+    start = _link_start(settings, channel, bot_name)
+    if folder is None and not who:
+        stop(USAGE, "invite.needs_one")
+    if folder is not None and (who or png):
+        stop(USAGE, "invite.not_both")
+    now = datetime.now(UTC)
+    with database_of(settings) as database, database.work() as work:
+        try:
+            if folder is not None:
+                _invite_all(work, folder, start, now, hours)
+            else:
+                _invite_one(work, who or "", png, start, now, hours)
+        except OSError as error:
+            stop(SURROUNDINGS, "cli.cannot_write", path=error.filename or folder or png, detail=error.strerror)
+
+
+def _link_start(settings: Settings, channel: str | None, bot_name: str | None) -> str:
+    """What stands before the token in an invite's link."""
+    name = (bot_name or settings.telegram.bot_name).removeprefix("@")
+    wanted = channel or ("telegram" if name or settings.telegram.token.get_secret_value() else "web")
+    if wanted == "telegram":
+        if not name:
+            stop(USAGE, "invite.needs_bot")
+        return f"https://t.me/{name}?start="
+    from web.site import WebSettings  # noqa: PLC0415  the web framework, only to say its address
+
+    web = settings.web
+    return f"{WebSettings(host=web.host, port=web.port, public_url=web.public_url).address}/join/"
+
+
+def _invite_one(work: Work, who: str, png: Path | None, start: str, now: datetime, hours: int) -> None:
+    person = _person(work, who)
+    link = start + people.make_invite(work, person.code, now, hours)
+    code = segno.make_qr(link, error="m")
+    if png is not None:
+        code.save(str(png), kind="png", scale=8)
+    click.echo(say("invite.link", name=person.name, code=person.code, hours=hours))
+    click.echo(link)
+    code.terminal(sys.stdout, compact=True)
+    if png is not None:
+        click.echo(say("invite.png", path=png))
+
+
+def _invite_all(work: Work, folder: Path, start: str, now: datetime, hours: int) -> None:
+    everybody = [person for person in people.staff(work) if person.active]
+    if not everybody:
+        stop(DATA_PROBLEM, "invite.nobody")
+    folder.mkdir(parents=True, exist_ok=True)
+    with progress_bar(len(everybody), "invite.working") as bar:
+        for person in everybody:
+            link = start + people.make_invite(work, person.code, now, hours)
+            name = re.sub(r"[^\w-]", "_", f"{person.code}-{person.name}")
+            segno.make_qr(link, error="m").save(str(folder / f"{name}.png"), kind="png", scale=8)
+            bar.update(1)
+    click.echo(say("invite.all", count=len(everybody), folder=folder, hours=hours))
+
+
+def _person(work: Work, who: str) -> Employee:
+    person = people.employee_named(work, who)
+    if person is None:
+        staff = people.staff(work)
+        same = [one.code for one in staff if one.name == who]
+        if same:
+            stop(DATA_PROBLEM, "invite.ambiguous", value=who, codes=same)
+        words = [word for one in staff for word in (one.name, one.code)]
+        near = _near(difflib.get_close_matches(who, words, 1, cutoff=0.5))
+        stop(DATA_PROBLEM, "invite.unknown", value=who, near=near)
+    if not person.active:
+        stop(DATA_PROBLEM, "invite.left", name=person.name)
+    return person
+
+
+@click.command()
+@click.pass_context
+def migrate(context: click.Context) -> None:
+    """把数据库升级到这个版本。run 和 demo 启动时会自动做；可以重复运行。"""
+    with unmigrated_database(settings_of(context)) as database:
+        before = migrations.current(database)
+        migrations.migrate(database)
+        after = migrations.current(database)
+    key = "migrate.nothing" if before == after else "migrate.done"
+    click.echo(say(key, before=before or say("migrate.none"), after=after))
+
+
+@click.command("check-config")
+@click.option("--env", "variables", is_flag=True, help="同时列出每一项的环境变量名。")
+@click.pass_context
+def check_config(context: click.Context, variables: bool) -> None:
+    """检查 config.toml 和环境变量，列出正在生效的每一项和它的来源。密钥显示为 ●●●。"""
+    settings = settings_of(context)
+    click.echo(say("settings.head", path=settings.path or say("settings.nowhere")))
+    table = ""
+    for one in settings.in_force():
+        if one.table != table:
+            table = one.table
+            click.echo("\n" + say("settings.table", name=table))
+        click.echo(_setting_line(one, variables))
+    unused = unknown_variables(os.environ)
+    if unused:
+        click.echo("\n" + say("settings.unused_variables", names=unused), err=True)
+    click.echo("\n" + say("settings.fine"))
+
+
+def _setting_line(one: InForce, variables: bool) -> str:
+    origin = say(f"settings.{_ORIGINS[one.origin]}")
+    key = "settings.line_variable" if variables else "settings.line"
+    return say(key, key=one.key, value=_as_written(one.value), origin=origin, variable=one.variable)
+
+
+def _as_written(value: object) -> str:
+    """A value as it would stand in config.toml."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return "[" + ", ".join(_as_written(item) for item in value) + "]"
+    return f"{value:g}" if isinstance(value, float) else f'"{value}"' if isinstance(value, str) else str(value)

@@ -1,0 +1,145 @@
+"""From settings to a running bot: which database, which recogniser, which channels."""
+
+import logging
+import os
+import re
+import secrets
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from aiohttp import web
+
+from bot.app import App, utc_now
+from bot.channels import Channel
+from bot.settings import Settings
+from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
+from bot.web_channel import WebChannel
+from handlers.tools import Tools, make_tools
+from nlp.speech_process import SpeechProcess
+from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
+from storage.database import Database
+from storage.files import open_files
+from texts import load
+from web.sessions import Sessions
+from web.site import WebSettings
+
+SAMPLE_FIRM = Path(__file__).parent / "sample_firm"
+TEST_MODEL = TranscribeSettings(model=str(SAMPLE_FIRM / "test_model"), prompt="", hotword_tokens=0, unsure_logprob=-0.6)
+_MENU = ("start", "end", "undo", "visits", "todos", "help")
+_TOKEN = re.compile(r"\d{6,}:[A-Za-z0-9_-]{20,}")
+
+
+class NoSecrets(logging.Filter):
+    """Takes tokens out of whatever is logged, exceptions included: libraries put them into addresses."""
+
+    def __init__(self, secret_values: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self._values = tuple(value for value in secret_values if len(value) >= 6)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = self.clean(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
+            record.exc_info = None
+        return True
+
+    def clean(self, text: str) -> str:
+        for value in self._values:
+            text = text.replace(value, "●●●")
+        return _TOKEN.sub("●●●", text)
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Log to standard error, without secrets. httpx would log every address, and those hold the bot's token."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(NoSecrets(secret_values(settings)))
+    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    for noisy in ("httpx", "httpcore", "apscheduler", "aiohttp.access", "faster_whisper", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def secret_values(settings: Settings) -> tuple[str, ...]:
+    telegram, web_values = settings.telegram, settings.web
+    return (
+        telegram.token.get_secret_value(),
+        telegram.webhook_secret.get_secret_value(),
+        web_values.cookie_key.get_secret_value(),
+        settings.files.access_key,
+        settings.files.secret_key,
+    )
+
+
+def make_app(settings: Settings, database: Database) -> App:
+    """The bot of `zoudian run`: the web chat always, Telegram where there is a token."""
+    tools = make_tools(settings.limits, open_files(settings.files))
+    site = web_channel(settings, database, tools)
+    channels: list[Channel] = [site]
+    if settings.telegram.token.get_secret_value():
+        telegram = telegram_channel(settings)
+        if settings.telegram.mode == "webhook":
+            site.app.add_routes([web.post(WEBHOOK_PATH, telegram.webhook)])
+        channels.append(telegram)
+    transcriber = SpeechProcess(settings.transcribe)
+    return App(database, tools, transcriber, channels, model_ready=has_model(settings.transcribe))
+
+
+def has_model(settings: TranscribeSettings) -> bool:
+    try:
+        find_model(settings)
+    except (NoModel, ModelTooSmall):
+        return False
+    return True
+
+
+def web_channel(
+    settings: Settings,
+    database: Database,
+    tools: Tools,
+    *,
+    demo: bool = False,
+    port: int | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> WebChannel:
+    values = settings.web
+    site = WebSettings(
+        host=values.host,
+        port=values.port if port is None else port,
+        public_url=values.public_url,
+        language=settings.language,
+        upload_mb=values.upload_mb,
+        demo=demo,
+        demo_clips=SAMPLE_FIRM / "clips" if demo else None,
+    )
+    key = cookie_key(settings)
+    return WebChannel(site, database, tools.files, tools.limits, Sessions(key), now)
+
+
+def telegram_channel(settings: Settings) -> TelegramChannel:
+    values = settings.telegram
+    telegram = TelegramSettings(
+        token=values.token.get_secret_value(),
+        mode=values.mode,
+        webhook_url=values.webhook_url,
+        webhook_secret=values.webhook_secret.get_secret_value(),
+        api_base=values.api_base,
+        proxy=values.proxy,
+    )
+    texts = load(settings.language)
+    menu = [(name, texts.say(f"menu.{name}")) for name in _MENU]
+    return TelegramChannel(telegram, menu)
+
+
+def cookie_key(settings: Settings) -> bytes:
+    """The key that signs the web chat's cookies: as set, else one made once and kept beside the database."""
+    given = settings.web.cookie_key.get_secret_value()
+    if given:
+        return given.encode()
+    path = settings.data_dir / "cookie.key"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as out:
+            out.write(secrets.token_hex(32).encode())
+    return path.read_bytes()

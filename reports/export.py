@@ -1,0 +1,139 @@
+"""Every table into a folder: one workbook with a sheet a table, and a CSV file a table. Whole, or not at all."""
+
+import csv
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from reports.columns import COLUMNS
+from reports.firm_rows_out import Cell, all_tables, known
+from reports.sheets import defused
+from storage.database import Work
+from texts import Texts
+
+if TYPE_CHECKING:
+    from openpyxl.worksheet._write_only import WriteOnlyWorksheet
+
+WORKBOOK: Final = "全部.xlsx"
+_MOST_ROWS = 1_048_576  # of a sheet, by the format; a CSV holds any number
+
+
+class WouldOverwrite(Exception):
+    """The folder holds something. `foreign`: files that are none of ours, which not even force removes."""
+
+    def __init__(self, folder: Path, foreign: tuple[str, ...]) -> None:
+        super().__init__(str(folder))
+        self.folder, self.foreign = folder, foreign
+
+
+def export_firm(
+    work: Work,
+    folder: Path,
+    texts: Texts,
+    time_zone: str,
+    *,
+    force: bool = False,
+    progress: Callable[[str, int], None] = lambda table, rows: None,
+) -> dict[str, int]:
+    """Write everything to `folder` and return the rows of each table. Raises WouldOverwrite.
+
+    It is written beside the folder and put in its place when complete. `progress` gets (table, its rows) as each
+    table is done.
+    """
+    may_write(folder, force=force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arriving = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        counts = _write_all(work, arriving, texts, time_zone, progress)
+        _put_in_place(arriving, folder)
+    finally:
+        shutil.rmtree(arriving, ignore_errors=True)
+    return counts
+
+
+def may_write(folder: Path, *, force: bool) -> None:
+    """Raises WouldOverwrite unless the folder is new or empty, or holds an earlier export that force gives up."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise WouldOverwrite(folder, (folder.name,))
+    ours = {WORKBOOK, *(f"{name}.csv" for name in COLUMNS)}
+    there = {path.name for path in folder.iterdir()}
+    if there and (not force or there - ours):
+        raise WouldOverwrite(folder, tuple(sorted(there - ours)))
+
+
+def _write_all(
+    work: Work, folder: Path, texts: Texts, time_zone: str, progress: Callable[[str, int], None]
+) -> dict[str, int]:
+    from openpyxl import Workbook  # noqa: PLC0415  half a second, only here
+
+    names = known(work, texts, time_zone)
+    book = Workbook(write_only=True)
+    counts: dict[str, int] = {}
+    for table, read in all_tables().items():
+        sheet = book.create_sheet(table)
+        sheet.freeze_panes = "A2"
+        rows = _counted(read(work, names), table, counts)
+        with (folder / f"{table}.csv").open("w", encoding="utf-8-sig", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(COLUMNS[table])
+            sheet.append(list(COLUMNS[table]))
+            for number, row in enumerate(rows, 2):
+                writer.writerow([_csv_cell(cell) for cell in row])
+                if number <= _MOST_ROWS:
+                    sheet.append(list(_xlsx_cells(sheet, row)))
+        progress(table, counts[table])
+    book.save(folder / WORKBOOK)
+    return counts
+
+
+def _counted(rows: Iterable[tuple[Cell, ...]], table: str, counts: dict[str, int]) -> Iterator[tuple[Cell, ...]]:
+    counts[table] = 0
+    for row in rows:
+        counts[table] += 1
+        yield row
+
+
+def _csv_cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return defused(cell)
+    if isinstance(cell, datetime):
+        return f"{cell:%Y-%m-%d %H:%M:%S}"
+    if isinstance(cell, date):
+        return cell.isoformat()
+    return "" if cell is None else str(cell)
+
+
+def _xlsx_cells(sheet: "WriteOnlyWorksheet", row: Iterable[Cell]) -> Iterator[object]:
+    """Text stays text, whatever it looks like: openpyxl would make a formula of "=1+1" and an error of "#N/A"."""
+    from openpyxl.cell import WriteOnlyCell  # noqa: PLC0415  half a second, only here
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE  # noqa: PLC0415
+
+    for value in row:
+        if not isinstance(value, str):
+            yield value
+            continue
+        text = ILLEGAL_CHARACTERS_RE.sub("", value)
+        cell = WriteOnlyCell(sheet, value=text)
+        cell.data_type = "s"
+        if defused(text) != text:
+            cell.quotePrefix = True  # so that it stays text when somebody edits the cell
+        yield cell
+
+
+def _put_in_place(arriving: Path, folder: Path) -> None:
+    for file in arriving.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    if not folder.exists():
+        arriving.rename(folder)
+        return
+    old = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    folder.rename(old / folder.name)
+    arriving.rename(folder)
+    shutil.rmtree(old)

@@ -1,0 +1,97 @@
+"""Bringing a database's tables to the shape this version wants: Alembic called from code, all in one transaction."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+from storage.database import Database
+from storage.tables import Base
+
+SCRIPTS = Path(__file__).parent / "migrations"
+
+
+class BrokenReferences(Exception):
+    """A migration left rows that point to nothing; it was rolled back. The argument names the tables."""
+
+
+def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
+    """Walk up to the newest shape. A database that is there already is not touched."""
+    if current(database) != newest(scripts):
+        with _alembic(database, scripts) as config:
+            command.upgrade(config, "head")
+
+
+def migrate_down(database: Database, revision: str = "base", scripts: Path = SCRIPTS) -> None:
+    """Walk back to an older shape; what only newer tables hold is lost."""
+    with _alembic(database, scripts) as config:
+        command.downgrade(config, revision)
+
+
+def current(database: Database) -> str | None:
+    """The revision a database is at; None for one without our tables."""
+    with database.connection() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest(scripts: Path = SCRIPTS) -> str | None:
+    return ScriptDirectory.from_config(_config(scripts)).get_current_head()
+
+
+def differences(database: Database) -> list[object]:
+    """How the tables of a database differ from storage.tables; empty when they are the same."""
+    with database.connection() as connection:
+        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+
+
+@contextmanager
+def _alembic(database: Database, scripts: Path) -> Iterator[Config]:
+    config = _config(scripts)
+    with _references_unchecked(database), database.connection() as connection:
+        config.attributes["connection"] = connection
+        yield config
+        _check_references(connection)
+
+
+def _config(scripts: Path) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(scripts).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _references_unchecked(database: Database) -> Iterator[None]:
+    """SQLite remakes a table to alter it, and dropping the old one would count as deleting what others point to.
+
+    The switch works outside of a transaction only, and on the one writing connection there is.
+    """
+    if database.url.get_backend_name() != "sqlite":
+        yield
+        return
+    _switch(database, "OFF")
+    try:
+        yield
+    finally:
+        _switch(database, "ON")
+
+
+def _switch(database: Database, state: str) -> None:
+    raw = database.writer.raw_connection()
+    try:
+        raw.cursor().execute(f"PRAGMA foreign_keys={state}")
+    finally:
+        raw.close()
+
+
+def _check_references(connection: Connection) -> None:
+    if connection.dialect.name == "sqlite":
+        broken = {str(row[0]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
+        if broken:
+            raise BrokenReferences(", ".join(sorted(broken)))

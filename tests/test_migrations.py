@@ -1,0 +1,133 @@
+"""Migrations: the tables they make are those of storage.tables, and they walk up, down and up with data in them."""
+
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from rules.people import Employee, Role
+from rules.visit import Visit
+from storage import people, visits
+from storage.database import Database
+from storage.migrate import SCRIPTS, BrokenReferences, current, differences, migrate, migrate_down, newest
+
+NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
+
+# A second shape that remakes a table others point to, as the next release may have to.
+WIDER_NAMES = """
+import sqlalchemy as sa
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    with op.batch_alter_table("employee") as employee:
+        employee.alter_column("name", type_=sa.String(160))
+        employee.add_column(sa.Column("phone", sa.String(20), nullable=False, server_default=""))
+
+def downgrade():
+    with op.batch_alter_table("employee") as employee:
+        employee.drop_column("phone")
+        employee.alter_column("name", type_=sa.String(80))
+"""
+FORGETFUL = """
+from alembic import op
+
+revision, down_revision = "0002", "0001"
+
+def upgrade():
+    op.execute("delete from employee")
+
+def downgrade():
+    pass
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(f"sqlite:///{tmp_path / 'firm.db'}")
+    yield opened
+    opened.close()
+
+
+def with_second(tmp_path: Path, script: str) -> Path:
+    scripts = tmp_path / "100% scripts"
+    shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
+    (scripts / "versions" / "0002_second.py").write_text(script)
+    return scripts
+
+
+def save_a_visit(database: Database) -> int:
+    with database.work() as work:
+        people.save_employees(work, [REP])
+        return visits.add(work, Visit(REP.code, NOW), "Asia/Shanghai")
+
+
+def test_migrations_make_the_tables_of_this_version(database: Database) -> None:
+    migrate(database)
+    assert differences(database) == []
+    assert current(database) == newest() == "0001"
+
+
+def test_a_difference_is_seen(database: Database) -> None:
+    migrate(database)
+    with database.connection() as connection:
+        connection.exec_driver_sql("alter table employee add column phone varchar(20)")
+    assert len(differences(database)) == 1
+
+
+def test_a_database_that_is_there_already_is_not_touched(database: Database) -> None:
+    assert current(database) is None
+    migrate(database)
+    visit = save_a_visit(database)
+    migrate(database)
+    with database.read() as work:
+        assert visits.load(work, visit) is not None
+
+
+def test_up_down_up_and_nothing_is_left_between(database: Database) -> None:
+    migrate(database)
+    save_a_visit(database)
+    migrate_down(database)
+    with database.connection() as connection:
+        left = {row[0] for row in connection.exec_driver_sql("select name from sqlite_master where type = 'table'")}
+    assert left == {"alembic_version"}
+    migrate(database)
+    assert differences(database) == []
+    save_a_visit(database)
+
+
+def test_a_table_others_point_to_is_remade_with_its_data_both_ways(database: Database, tmp_path: Path) -> None:
+    scripts = with_second(tmp_path, WIDER_NAMES)
+    migrate(database)
+    visit = save_a_visit(database)
+    for down in (False, True, False, True):
+        if down:
+            migrate_down(database, "0001", scripts)
+        else:
+            migrate(database, scripts)
+        with database.read() as work:
+            assert people.employee(work, REP.code) == REP
+            assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
+    assert current(database) == "0001"
+    assert differences(database) == []
+
+
+def test_references_are_checked_again_after_a_migration(database: Database) -> None:
+    migrate(database)
+    with database.connection() as connection:
+        assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 1
+
+
+def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_path: Path) -> None:
+    migrate(database)
+    visit = save_a_visit(database)
+    with pytest.raises(BrokenReferences, match="visit"):
+        migrate(database, with_second(tmp_path, FORGETFUL))
+    assert current(database) == "0001"
+    with database.read() as work:
+        assert people.employee(work, REP.code) == REP
+        assert visits.load(work, visit) is not None
