@@ -4,8 +4,11 @@
 at: 2026-11-23 10:00            the clock is moved there and the ticks run; also 10:26, +26m, +1d
 rep: 我到了                      the rep types; `rep 李敏:` or `as 吴经理:` for somebody else
 rep: [place 30.08215 120.49383 live accuracy=12]
-rep: [photo front.jpg]   rep: [voice note.ogg 12s]   rep: [tap 确认]   rep: [edit 新内容]   rep: [join TOKEN]
+rep: [photo front.jpg]   rep: [voice note.ogg 12s]   rep: [tap 确认]   rep: [edit 新内容]   rep: [sticker]
+invite 周洋: 邀请一              an invite is made, to be used in [join 邀请一]
+stranger 老六: 你好              somebody who is not tied to the firm
 heard: 老板要了八箱鸡翅           what a stand-in recogniser makes of the voice note above (or of the next one)
+model: ready                    the recogniser's model is there now
 again:                          the last message is delivered a second time
 bot: …                          what is said to whoever spoke last; indented lines below it go on
 manager: …    to 钱总: …         what is pushed to the rep's area manager, or to anybody
@@ -18,7 +21,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-_SPEAKER = re.compile(r"^(rep|as|bot|manager|to|at|heard|again|saved|channel|firm)(?:\s+([^:：]+?))?\s*[:：]\s?(.*)$")
+_SPEAKER = re.compile(
+    r"^(rep|as|stranger|bot|manager|to|at|heard|again|invite|model|saved)(?:\s+([^:：]+?))?\s*[:：]\s?(.*)$"
+)
 _BRACKET = re.compile(r"^\[(\w+)\s*([^\]]*)\]\s*(.*)$")
 _STEP = re.compile(r"(\d+)\s*([dhms])")
 
@@ -32,7 +37,7 @@ class BadScript(Exception):
 
 @dataclass(slots=True)
 class Line:
-    """One line: `word` is rep, bot, manager, to, at, heard, again or saved; `who` a name where one was given."""
+    """One line: `word` is what it begins with, `who` a name where one was given."""
 
     number: int
     word: str
@@ -41,8 +46,13 @@ class Line:
     heard: str | None = None  # for a voice note: what the stand-in recogniser makes of it
 
     @property
+    def acts(self) -> bool:
+        """Whether something comes of it; other lines state what must come out."""
+        return self.speaks or self.word in ("at", "invite", "model")
+
+    @property
     def speaks(self) -> bool:
-        return self.word in ("rep", "as", "again")
+        return self.word in ("rep", "as", "stranger", "again")
 
 
 @dataclass(slots=True)
@@ -86,7 +96,7 @@ def read_script(text: str, path: Path | None = None) -> Script:
 
 
 def is_voice(line: Line) -> bool:
-    return line.word in ("rep", "as") and line.text.startswith("[voice")
+    return line.word in ("rep", "as", "stranger") and line.text.startswith("[voice")
 
 
 def bracket(text: str) -> tuple[str, list[str], str] | None:

@@ -11,11 +11,12 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from bot.script import bracket
-from nlp.audio import BadAudio
+from nlp.audio import BadAudio, BadReason
 from nlp.transcribe import Hints, NoModel, Transcriber, Transcript
 from rules.places import Point
 
-HEARD_FORMS = ("silent", "unsure", "truncated", "no_model", "broken", "not_audio", "too_long", "crash")
+_BAD: dict[str, BadReason] = {"broken": "broken", "not_audio": "not_audio", "too_long": "too_long"}
+HEARD_FORMS = ("silent", "unsure", "truncated", "no_model", "crash", *_BAD)
 
 
 class RecogniserDied(Exception):
@@ -50,8 +51,8 @@ class StandIn:
             raise RecogniserDied
         if form == "no_model" and not self.has_model:
             raise NoModel("script", (), ())
-        if form == "broken" or form == "not_audio" or form == "too_long":
-            raise BadAudio(form)
+        if form in _BAD:
+            raise BadAudio(_BAD[form])
         seconds = hints.claimed_seconds or 5.0
         if not text:
             return Transcript("", (), 0.0, "script", seconds, ("silence",))

@@ -1,4 +1,4 @@
-"""When the demonstration's tour takes place: lately enough that its visits are on the manager's page, and over by now."""
+"""When the demonstration's tour takes place: lately enough to be on the manager's page, and over by now."""
 
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo

@@ -5,6 +5,7 @@ from datetime import datetime
 from handlers.messages import Incoming, Kind, Reply, Say
 from handlers.turn import queue
 from handlers.wire import reply_to_plain
+from rules.people import Employee
 from storage import inbox, outbox, people
 from storage.database import Work
 from storage.inbox import Delivery
@@ -28,11 +29,18 @@ def join(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: 
         Account(delivery.channel, user_ref, delivery.chat_ref, employee.code, DEFAULT),
         now,
     )
+    greet(work, account, employee, now, f"in:{delivery.id}", delivery.id)
+    return True
+
+
+def greet(
+    work: Work, account: Account, employee: Employee, now: datetime, dedupe_key: str, in_reply_to: int | None = None
+) -> None:
+    """The first words to an account that was just tied: who it is tied to, and how a visit goes."""
     key = "hello.manager" if employee.manages else "hello.rep"
     lines = [Say("join.welcome", {"name": employee.name}), Say(key, {"name": employee.name})]
     reply = Reply(Say("lines", {"lines": lines}), wants_place=not employee.manages)
-    queue(work, account, reply, None, now, f"in:{delivery.id}", "reply", delivery.id)
-    return True
+    queue(work, account, reply, None, now, dedupe_key, "reply", in_reply_to)
 
 
 def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: datetime) -> bool:

@@ -102,6 +102,19 @@ def test_what_is_no_appointment(text: str) -> None:
     assert said(text) == []
 
 
+@pytest.mark.parametrize(
+    ("text", "day", "first", "last"),
+    [
+        ("这周末", 22, "11-22", "11-22"),
+        ("月底", 29, "11-29", "11-30"),
+        ("本月中旬", 18, "11-18", "11-20"),
+        ("这周", 18, "11-18", "11-22"),
+    ],
+)
+def test_a_span_that_has_begun_starts_today(text: str, day: int, first: str, last: str) -> None:
+    assert said(f"{text}再来", AT.replace(day=day)) == [(first, last, None)]
+
+
 def test_several_in_order() -> None:
     assert said("明天送货，下周三下午两点再来") == [("11-19", "11-19", None), ("11-25", "11-25", "14:00")]
 
@@ -147,6 +160,9 @@ def test_a_typed_answer_that_is_no_date(text: str) -> None:
 pieces = st.sampled_from(
     [
         "今天",
+        "这周末",
+        "这周",
+        "本月中旬",
         "明天",
         "后天",
         "下周",

@@ -7,6 +7,8 @@ from typing import Any
 from aiohttp import web
 
 import texts
+from handlers import joining
+from rules.people import Employee
 from storage import firm, people
 from storage.database import Work
 from storage.people import Account
@@ -60,7 +62,7 @@ async def become(request: web.Request) -> web.StreamResponse:
         person = people.employee(work, code) if isinstance(code, str) else None
         if person is None or not person.active:
             raise Refusal(404, "not_found")
-        return demo_account(work, person.code, site).user_ref
+        return demo_account(work, person, site).user_ref
 
     session = site.sessions.make(now, await site.change(link))
     response = data({"accepted": True})
@@ -77,17 +79,16 @@ async def clip(request: web.Request) -> web.StreamResponse:
     return web.Response(body=body, content_type="audio/ogg")
 
 
-def demo_account(work: Work, employee: str, site: Site) -> Account:
-    """The web chat account of a demonstration's employee; made when it is first wanted."""
-    user_ref = f"demo-{employee}"
-    known = people.account(work, CHANNEL, user_ref)
-    if known is not None:
-        return known
-    return people.link(
-        work,
-        Account(CHANNEL, user_ref, user_ref, employee, language=texts.load(site.settings.language).language),
-        site.clock(),
-    )
+def demo_account(work: Work, person: Employee, site: Site) -> Account:
+    """The web chat account of a demonstration's employee; made, and greeted, when it is first wanted."""
+    known = [account for account in people.accounts_of(work, person.code) if account.channel == CHANNEL]
+    if known:
+        return known[0]
+    user_ref = f"demo-{person.code}"
+    language = texts.load(site.settings.language).language
+    account = people.link(work, Account(CHANNEL, user_ref, user_ref, person.code, language), site.clock())
+    joining.greet(work, account, person, site.clock(), f"greet:{account.id}")
+    return account
 
 
 def _clips(site: Site) -> list[dict[str, Any]]:
