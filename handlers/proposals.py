@@ -66,7 +66,9 @@ def _answers(heard: Understanding) -> dict[str, Answer]:
     if heard.payment is not None:
         found["payment"] = _from(heard.payment, dict(asdict(heard.payment.value)))
     if heard.follow_up is not None:
-        plain = window_to_plain(heard.follow_up.value, again_next_week=heard.again_next_week)
+        window = heard.follow_up.value
+        # 下周三再约 names its day; only a whole week is the vague 下周再约 that the 25-minute rule is about.
+        plain = window_to_plain(window, again_next_week=heard.again_next_week and window.first != window.last)
         found["follow_up"] = _from(heard.follow_up, plain)
     if heard.actions:
         found["actions"] = Answer(list(heard.actions), Source.NOTE, sure=False)

@@ -249,5 +249,6 @@ PROBLEM = (
     re.compile(r"(?:帮[^，。]{0,6})?(?:解决|处理)(?:了|好)?(?P<what>[^，。；！？]{2,24}?)的?问题"),
     re.compile(r"(?:帮(?:他们?|她|店里|老板娘?|客户|忙)?|教[^，。]{0,4})(?P<what>[^，。；！？]{2,20})"),
     re.compile(r"(?:处理|解决)(?:好|掉)?了(?P<what>[^，。；！？]{2,20})"),
-    re.compile(r"(?:我)?答应(?P<what>[^，。；！？]{2,20})"),
+    # What we promised; an answer promised by a day is an appointment, not a problem solved.
+    re.compile(r"我们?答应(?![^，。；！？]*(?:答复|回话|回音|消息))(?P<what>[^，。；！？]{2,20})"),
 )

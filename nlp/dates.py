@@ -321,7 +321,10 @@ def _named_month(day: re.Match[str], today: date) -> _Days | None:
         if day["part_of"]:
             first, last, time = _month_part(date(candidate, month, 1), day["part_of"], today, rolls=False)
         else:
-            first, last, time = _whole(date(candidate, month, _count(day["day"])))
+            number = _count(day["day"])
+            if number > _month_end(date(candidate, month, 1)).day:
+                continue  # 2月29号 waits for its leap year
+            first, last, time = _whole(date(candidate, month, number))
         if last >= today:
             near = day["year"] or (first - today).days <= _LAST_CHANCE
             return (first, last, time) if near else None

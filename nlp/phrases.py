@@ -15,13 +15,19 @@ def find_actions(text: str, rules: Sequence[PhraseRule]) -> tuple[str, ...]:
     said = _core(text)
     actions: dict[str, None] = {}
     for rule in rules:
-        if any(_was_said(_core(phrase), said) for phrase in rule.phrases):
+        if any(_was_said(phrase, text) or _was_said(_telling_core(phrase), said) for phrase in rule.phrases):
             actions.update(dict.fromkeys(rule.actions))
     return tuple(actions)
 
 
 def _core(text: str) -> str:
     return _DOUBLED.sub(r"\1", _SOFT.sub("", text))
+
+
+def _telling_core(phrase: str) -> str:
+    """The core of a phrase, where enough of it is left to tell: of 再想想 only 想 remains, which 想要 holds too."""
+    core = _core(phrase)
+    return core if len(core) >= 2 else ""
 
 
 def _was_said(phrase: str, said: str) -> bool:

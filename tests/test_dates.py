@@ -115,6 +115,12 @@ def test_a_span_that_has_begun_starts_today(text: str, day: int, first: str, las
     assert said(f"{text}再来", AT.replace(day=day)) == [(first, last, None)]
 
 
+def test_the_leap_day_of_next_year() -> None:
+    at = datetime(2027, 11, 18, 10, 0, tzinfo=CHINA)
+    assert [window.first for window in find_windows("2月29号再来", at)] == [date(2028, 2, 29)]
+    assert find_windows("2月29号再来", AT) == []
+
+
 def test_several_in_order() -> None:
     assert said("明天送货，下周三下午两点再来") == [("11-19", "11-19", None), ("11-25", "11-25", "14:00")]
 

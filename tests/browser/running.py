@@ -44,7 +44,7 @@ class Running:
         tools = make_tools(limits, self.files)
         self.app = App(self.database, tools, WhisperTranscriber(TEST_MODEL), [self.channel])
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="bot")
+        self._thread = threading.Thread(target=self.loop.run_forever, name="bot", daemon=True)
 
     @property
     def url(self) -> str:
