@@ -1,5 +1,6 @@
 """The running bot: channels, intake, sender, worker and clock, started and stopped together."""
 
+import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ def utc_now() -> datetime:
 
 
 class App:
-    """`model_ready` says whether notes that were kept for want of a model can be heard now."""
+    """`model_ready` says whether notes that were kept for want of a model can be heard now; `chores` run every tick."""
 
     def __init__(
         self,
@@ -32,6 +33,7 @@ class App:
         *,
         now: Callable[[], datetime] = utc_now,
         model_ready: bool = True,
+        chores: Sequence[Callable[[], object]] = (),
     ) -> None:
         self.database, self.tools = database, tools
         self.channels = {channel.name: channel for channel in channels}
@@ -39,7 +41,7 @@ class App:
         self.sender = Sender(database, tools.files, self.channels, now)
         self.worker = Worker(database, tools, transcriber, now, self.sender.wake)
         self.intake = Intake(database, tools, self.channels, now, self._something_happened)
-        self._clock = Clock(database, tools, now, self.sender.wake)
+        self._clock = Clock(database, tools, now, self.sender.wake, chores)
 
     async def start(self) -> None:
         """Take up what was left, then begin to receive. The ear is warmed first: nobody waits for a dictionary."""
@@ -55,13 +57,14 @@ class App:
         self._clock.start()
 
     async def stop(self) -> None:
-        """Stop receiving, let running turns and sends end. What is left waits in the database."""
+        """Let running turns and sends end; they need their channels, which stop last. The rest waits as rows."""
+        await self.intake.stop()
+        await asyncio.to_thread(self._clock.stop)
+        await asyncio.to_thread(self.worker.stop)
+        await self.sender.stop()
         for channel in self.channels.values():
             await channel.stop()
-        self._clock.stop()
-        await self.intake.stop()
-        self.worker.stop()
-        await self.sender.stop()
+        await self.intake.close()
 
     def _something_happened(self) -> None:
         self.worker.wake()

@@ -13,6 +13,16 @@ from storage.inbox import Delivery
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a platform lets a bot send: messages a second and how many at once, to all and to one chat."""
+
+    per_second: float
+    burst: int
+    chat_per_second: float
+    chat_burst: int
+
+
+@dataclass(frozen=True, slots=True)
 class Abilities:
     """What a channel can show and take. `buttons` 0 means numbered choices (回复数字) only."""
 
@@ -26,6 +36,7 @@ class Abilities:
     push: Literal["any", "window", "none"] = "any"
     reply_deadline_s: float | None = None  # a passive reply must be given within this
     images: bool = True
+    pace: Pace | None = None  # None: as fast as it goes
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +101,10 @@ class MediaProblem(Exception):
 
 
 Accept = Callable[[Delivery], Awaitable[bool]]
-"""Stores a delivery durably; True when it was new. A channel acknowledges only after this returned."""
+"""Stores a delivery durably; True when it was new. A channel acknowledges only after this returned.
+
+Calls that run side by side are stored in the order in which they began.
+"""
 
 
 class Channel(Protocol):

@@ -39,6 +39,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
+    "rules": ("bot.report_commands", "rules", "理解小结的规则准不准：按业务员的确认和更正统计"),
 }
 _EPILOG: Final = "退出码：0 正常；1 数据有问题；2 用法或设置不对；3 环境不具备（没有模型、数据库被占用…）；130 被中断。"
 
@@ -141,6 +142,27 @@ def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
         stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
     try:
         yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]:
+    """The database for looking at, and whether a running bot has it: then nothing can be written."""
+    from storage.database import Database, DatabaseBusy  # noqa: PLC0415
+    from storage.migrate import migrate  # noqa: PLC0415
+
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            database, running = Database(settings.database_url), False
+            migrate(database)
+        except DatabaseBusy:
+            database, running = Database(settings.database_url, reads_only=True), True
+    except OSError as error:
+        stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
+    try:
+        yield database, running
     finally:
         database.close()
 

@@ -12,12 +12,14 @@ import click
 import segno
 
 import texts
+from bot import invite_spool
 from bot.cli import (
     DATA_PROBLEM,
     SURROUNDINGS,
     USAGE,
     database_of,
     progress_bar,
+    readable_database,
     say,
     settings_of,
     stop,
@@ -130,7 +132,7 @@ def export(context: click.Context, folder: Path, force: bool) -> None:
     settings = settings_of(context)
     _check_room(folder, force)
     with (
-        database_of(settings) as database,
+        readable_database(settings) as (database, _),
         database.read() as work,
         progress_bar(len(COLUMNS), "export.writing") as bar,
     ):
@@ -183,14 +185,29 @@ def invite(
     if folder is not None and (who or png):
         stop(USAGE, "invite.not_both")
     now = datetime.now(UTC)
-    with database_of(settings) as database, database.work() as work:
+    with readable_database(settings) as (database, running):
+        made: list[people.Invite] = []
         try:
-            if folder is not None:
-                _invite_all(work, folder, start, now, hours)
-            else:
-                _invite_one(work, who or "", png, start, now, hours)
+            with database.read() as work:
+                if folder is not None:
+                    _invite_all(work, folder, start, now, hours, made)
+                else:
+                    _invite_one(work, who or "", png, start, now, hours, made)
+            _keep(database, settings, made, running=running)
         except OSError as error:
             stop(SURROUNDINGS, "cli.cannot_write", path=error.filename or folder or png, detail=error.strerror)
+
+
+def _keep(database: Database, settings: Settings, made: Sequence[people.Invite], *, running: bool) -> None:
+    """Store invites, or hand them to the bot that has the database."""
+    if running:
+        for invite in made:
+            invite_spool.spool(settings.data_dir / "invites", invite)
+        click.echo(say("invite.soon"))
+        return
+    with database.work() as work:
+        for invite in made:
+            people.keep_invite(work, invite)
 
 
 def _link_start(settings: Settings, channel: str | None, bot_name: str | None) -> str:
@@ -207,9 +224,13 @@ def _link_start(settings: Settings, channel: str | None, bot_name: str | None) -
     return f"{WebSettings(host=web.host, port=web.port, public_url=web.public_url).address}/join/"
 
 
-def _invite_one(work: Work, who: str, png: Path | None, start: str, now: datetime, hours: int) -> None:
+def _invite_one(
+    work: Work, who: str, png: Path | None, start: str, now: datetime, hours: int, made: list[people.Invite]
+) -> None:
     person = _person(work, who)
-    link = start + people.make_invite(work, person.code, now, hours)
+    token, kept = people.new_invite(person.code, now, hours)
+    made.append(kept)
+    link = start + token
     code = segno.make_qr(link, error="m")
     if png is not None:
         code.save(str(png), kind="png", scale=8)
@@ -220,14 +241,16 @@ def _invite_one(work: Work, who: str, png: Path | None, start: str, now: datetim
         click.echo(say("invite.png", path=png))
 
 
-def _invite_all(work: Work, folder: Path, start: str, now: datetime, hours: int) -> None:
+def _invite_all(work: Work, folder: Path, start: str, now: datetime, hours: int, made: list[people.Invite]) -> None:
     everybody = [person for person in people.staff(work) if person.active]
     if not everybody:
         stop(DATA_PROBLEM, "invite.nobody")
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar(len(everybody), "invite.working") as bar:
         for person in everybody:
-            link = start + people.make_invite(work, person.code, now, hours)
+            token, kept = people.new_invite(person.code, now, hours)
+            made.append(kept)
+            link = start + token
             name = re.sub(r"[^\w-]", "_", f"{person.code}-{person.name}")
             segno.make_qr(link, error="m").save(str(folder / f"{name}.png"), kind="png", scale=8)
             bar.update(1)

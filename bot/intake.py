@@ -47,21 +47,25 @@ class Intake:
         self._queues: dict[str, deque[int]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         """Take up what was accepted before the last stop, then look for second tries now and then."""
         self._sweeper = spawn(self._sweep(), "inbox sweep")
 
     async def stop(self) -> None:
-        """Let running turns end. What still waits is in the database."""
+        """Let running turns end. What comes from now on is stored, until `close`, and waits for the next start."""
+        self._stopping = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
                 await self._sweeper
-        for queue in self._queues.values():
-            queue.clear()
-        running = [*self._tasks, *([self._storing] if self._storing is not None else [])]
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """After `stop`, once no channel receives any more."""
+        if self._storing is not None:
+            await asyncio.gather(self._storing, return_exceptions=True)
         self._pool.shutdown(wait=True)
 
     async def accept(self, delivery: Delivery) -> bool:
@@ -92,7 +96,7 @@ class Intake:
             for (delivery, future), row in zip(batch, ids, strict=True):
                 if not future.done():
                     future.set_result(row is not None)
-                if row is not None and delivery.message is not None:
+                if row is not None and delivery.message is not None and not self._stopping:
                     self._line_up(delivery.person, row)
 
     def _store_all(self, deliveries: list[Delivery]) -> list[int | None]:
@@ -113,7 +117,7 @@ class Intake:
         """Apply one person's messages one after another; a failing one keeps the later ones waiting for its retry."""
         queue = self._queues[person]
         try:
-            while queue:
+            while queue and not self._stopping:
                 if not await self._one(queue[0]):
                     return
                 queue.popleft()

@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from bot.app import App, utc_now
-from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, USAGE, database_of, say, settings_of, stop
+from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, USAGE, database_of, readable_database, say, settings_of, stop
 from bot.replay import REP, Replay, TurnLog
 from bot.script import BadScript, Line, Script, read_script
 from bot.script_check import as_json, check
@@ -24,6 +24,7 @@ from bot.tour import tour_start
 from bot.web_channel import WebChannel
 from bot.wiring import TEST_MODEL, has_model, make_app, set_up_logging, web_channel
 from handlers.tools import Tools, make_tools
+from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
 from reports.firm_import import ImportRefused, read_firm, save_firm
@@ -160,7 +161,7 @@ def replay(context: click.Context, script: Path, firm: Path | None, channel: str
 def transcript(context: click.Context, conversation: str, media: Path | None) -> None:
     """把存下的一段对话打印成可以重放的脚本。CONVERSATION 是姓名、工号，或「渠道:用户号」。"""
     settings = settings_of(context)
-    with database_of(settings) as database:
+    with readable_database(settings) as (database, _):
         try:
             for line in stored_script(database, open_files(settings.files), settings.limits, conversation, media):
                 click.echo(line)
@@ -207,7 +208,8 @@ def _firm_or_own(settings: Settings, firm: Path | None) -> Iterator[tuple[Databa
             yield made
         return
     with database_of(settings) as database:
-        yield database, make_tools(settings.limits, open_files(settings.files))
+        plugin = plugin_or_none(settings.plugin)
+        yield database, make_tools(settings.limits, open_files(settings.files), plugin=plugin)
 
 
 def _tour(database: Database, tools: Tools, transcriber: Transcriber, *, fast: bool) -> None:
@@ -235,7 +237,8 @@ def _print_turn(turn: TurnLog, replay: Replay, *, with_line: bool = True, watch:
         click.echo(f"at: {local:%Y-%m-%d %H:%M}")
     elif with_line:
         who = "rep" if turn.who == replay.rep.name else f"as {turn.who}"
-        click.echo(click.style(f"{who}: {turn.line.text}", fg="green"))
+        typed = "again:" if turn.line.word == "again" else f"{who}: {turn.line.text}"
+        click.echo(click.style(typed, fg="green"))
     for said in turn.said:
         if watch is not None and said.to not in watch:
             continue

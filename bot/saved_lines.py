@@ -10,6 +10,7 @@ from rules.visit import State, Visit, duration
 from storage import evidence, firm, firm_tables, follow_ups, people
 from storage.database import Work
 
+ALERT = "alert ="  # how the line of an alert begins
 _ANSWERS = ("problem", "outcome", "close_factor", "root_cause", *EXTRAS)
 
 
@@ -35,7 +36,7 @@ def saved_lines(work: Work, zone: ZoneInfo, actions: Mapping[int, int] | None = 
         for rule, district, reps, days, _ in alert["findings"]:
             who = "、".join(names[rep] for rep in reps)
             run = f" {days}天" if days > 1 else ""
-            lines.append(f"alert = {names[alert['manager']]} {alert['local_day']} {district} {rule}{run} {who}")
+            lines.append(f"{ALERT} {names[alert['manager']]} {alert['local_day']} {district} {rule}{run} {who}")
     return lines
 
 
@@ -49,9 +50,10 @@ def _visit(work: Work, visit: Visit, zone: ZoneInfo, names: Mapping[str, str]) -
         answer = visit.answers.get(name)
         if answer is None:
             continue
-        yield f"{name}{'' if answer.sure else '?'} = {_shown(name, answer.value)}"
+        shown = "to_check" if name == "actions" else name
+        yield f"{shown}{'' if answer.sure else '?'} = {_shown(name, answer.value)}"
         if answer.original is not None:
-            yield f"{name} was {_shown(name, answer.original)}"
+            yield f"{shown} was {_shown(name, answer.original)}"
     if visit.grade is not None:
         reasons = ", ".join(reason.code for reason in visit.grade.reasons)
         yield f"grade = {visit.grade.level.value} ({reasons})"

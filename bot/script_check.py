@@ -6,7 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from bot.replay import Replay, Said, TurnLog
-from bot.saved_lines import saved_lines
+from bot.saved_lines import ALERT, saved_lines
 from bot.script import Line, Script
 from rules.follow_up import FollowUp
 from storage import evidence, firm, firm_tables, follow_ups, people
@@ -34,7 +34,8 @@ def check(replay: Replay, script: Script) -> list[Mismatch]:
     """Every difference between a replayed script and what it states.
 
     A script with any `bot:` line states everything said to whoever speaks; one with `manager:` or `to NAME:` lines
-    states everything else that is pushed to that person; one with `saved:` lines states everything that is kept.
+    states everything else that is pushed to that person; one with `saved:` lines states everything that is kept,
+    alerts only where it states one.
     """
     where = script.path.name if script.path else "-"
     told = any(line.word == "bot" for line in script.lines)
@@ -50,7 +51,9 @@ def check(replay: Replay, script: Script) -> list[Mismatch]:
     kept = [_Message(line.number, line.text) for line in script.lines if line.word == "saved"]
     if kept:
         last = script.lines[-1].number
-        found += _differences(where, kept, [_Message(last, line) for line in saved_of(replay)])
+        alerts_too = any(line.text.startswith(ALERT) for line in kept)
+        saved = [line for line in saved_of(replay) if alerts_too or not line.startswith(ALERT)]
+        found += _differences(where, kept, [_Message(last, line) for line in saved])
     return found
 
 

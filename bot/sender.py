@@ -1,7 +1,7 @@
 """The sender: the only one who sends. It takes due outbox rows, renders them for their channel, sends, marks them.
 
-One chat's messages go out in order, chats side by side. A message is marked right after the platform took it; only a
-death between the two repeats it.
+One chat's messages go out in order, chats side by side, no faster than the channel allows. A message is marked right
+after the platform took it; only a death between the two repeats it.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.channels import Channel, HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
+from bot.pacing import Pacer
 from bot.rendering import render
 from bot.tasks import spawn
 from storage import outbox, people
@@ -33,6 +34,9 @@ class Sender:
         self, database: Database, files: Files, channels: Mapping[str, Channel], now: Callable[[], datetime]
     ) -> None:
         self._database, self._files, self._channels, self._now = database, files, channels, now
+        self._pacers = {
+            name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
+        }
         self._pool = ThreadPoolExecutor(2, "sender")
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,8 +77,10 @@ class Sender:
                 log.exception("looking for messages to send failed")
                 started = 0
             if not started:
+                # Not wait_for: on Python 3.11 it swallows a cancellation that meets the wake-up in the same tick.
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._wake.wait()
 
     async def _due(self) -> list[Outgoing]:
         room = AT_ONCE - len(self._busy)
@@ -114,6 +120,8 @@ class Sender:
         channel = self._channels[message.channel]
         try:
             rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel)
+            if (pacer := self._pacers.get(message.channel)) is not None:
+                await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
             await loop.run_in_executor(self._pool, self._failed, message, trouble)

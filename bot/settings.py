@@ -24,7 +24,18 @@ from pydantic_settings import (
 )
 
 from bot.config_file import Problem, SettingsRefused, line_of, parse
-from bot.settings_fields import BETWEEN, PREFIX, WEBHOOK_PATH, WEEK, PhraseValues, TelegramValues, Values, WebValues
+from bot.sayings import meanings, saying
+from bot.settings_fields import (
+    BETWEEN,
+    PREFIX,
+    WEBHOOK_PATH,
+    WEEK,
+    PhraseValues,
+    SayingValues,
+    TelegramValues,
+    Values,
+    WebValues,
+)
 from nlp.transcribe import TranscribeSettings
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings
@@ -65,7 +76,8 @@ class Settings:
     def limits(self) -> Limits:
         own = {name: getattr(self.values, name) for name in Limits.__dataclass_fields__}
         rules = tuple(PhraseActions(rule.phrases, rule.actions) for rule in self.values.phrase_actions)
-        return Limits(**{**own, "phrase_actions": rules})
+        sayings = tuple(saying(one.title, one.means, one.words) for one in self.values.sayings)
+        return Limits(**{**own, "phrase_actions": rules, "sayings": sayings})
 
     @property
     def data_dir(self) -> Path:
@@ -98,6 +110,12 @@ class Settings:
             max_seconds=speech.max_seconds,
             allow_small_models=speech.allow_small_models,
         )
+
+    @property
+    def plugin(self) -> tuple[str, float] | None:
+        """(module:factory, longest seconds a note) of the summarizer that reads what the rules leave open."""
+        understanding = self.values.understanding
+        return (understanding.plugin, understanding.plugin_seconds) if understanding.plugin else None
 
     @property
     def files(self) -> FilesSettings:
@@ -290,7 +308,12 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
         return Problem("settings.missing", {"name": _titles(path), "key": _title_in(path, loc), "where": where})
     return Problem(
         "settings.bad",
-        {"name": _titles(path), "value": shown, "allowed": _allowed(field, error["type"]), "where": where},
+        {
+            "name": _titles(path),
+            "value": shown,
+            "allowed": _allowed(_in_a_list(path, loc) or field, error["type"]),
+            "where": where,
+        },
     )
 
 
@@ -328,6 +351,10 @@ def _at_odds(values: Values) -> list[Problem]:
         r"[A-Za-z0-9_-]{1,256}", telegram.webhook_secret.get_secret_value()
     ):
         odd.append(Problem("settings.webhook_needs_secret", {"variable": variable_of(("telegram", "webhook_secret"))}))
+    for one in values.sayings:
+        allowed = meanings(one.title, values.close_factors, values.root_causes)
+        if one.means not in allowed:
+            odd.append(Problem("settings.saying", {"title": one.title, "means": one.means, "allowed": list(allowed)}))
     if values.files.kind == "S3" and not values.files.bucket:
         odd.append(Problem("settings.s3_needs_bucket"))
     return odd
@@ -392,6 +419,12 @@ def _field_at(path: Path_) -> FieldInfo | None:
     return inner.model_fields[path[1]] if inner is not None and len(path) > 1 else field
 
 
+def _in_a_list(path: Path_, loc: Path_) -> FieldInfo | None:
+    """The field of a table that may stand several times ([[说法]])."""
+    inner = _inner_model(Values.model_fields[path[0]]) if len(path) == 1 else None
+    return None if inner is None else inner.model_fields.get(loc[-1])
+
+
 def _titles(path: Path_) -> str:
     """A setting's name as config.toml has it: 网页.端口."""
     return ".".join(part for part in (_table_title(path), _last_title(path)) if part)
@@ -436,6 +469,8 @@ def _readable(field: FieldInfo, value: Any) -> Any:
         return f"{value:%H:%M}"
     if isinstance(value, tuple) and value and isinstance(value[0], PhraseValues):
         return [" / ".join(rule.phrases) + " → " + " / ".join(rule.actions) for rule in value]
+    if isinstance(value, tuple) and value and isinstance(value[0], SayingValues):
+        return [" / ".join(one.words) + f" → {one.title} {one.means}" for one in value]
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Path):

@@ -15,8 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from bot.sayings import in_chinese
 from nlp.transcribe import TranscribeSettings
-from rules.limits import Limits
+from rules.limits import Limits, Saying
 
 PREFIX: Final = "ZOUDIAN_"
 BETWEEN: Final = "__"
@@ -91,12 +92,32 @@ _NO_SECRET = SecretStr("")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
 class PhraseValues(_Table):
     phrases: Words = Field(title="短语")
     actions: Words = Field(title="动作")
+
+
+class SayingValues(_Table):
+    """`means` is an objection or outcome in Chinese, or one of the firm's own close factors or root causes."""
+
+    title: Literal["异议", "结果", "本次成交关键因素", "未成交根因"] = Field(title="栏目")
+    means: str = Field(title="意思", min_length=1)
+    words: Words = Field(title="说法")
+
+
+def _saying(saying: Saying) -> SayingValues:
+    title, means = in_chinese(saying)
+    return SayingValues.model_validate({"title": title, "means": means, "words": saying.words})
+
+
+class UnderstandingValues(_Table):
+    """An optional program that reads what the rules leave open; empty: none."""
+
+    plugin: str = Field(default="", title="插件", pattern=r"^([A-Za-z_][\w.]*:[A-Za-z_]\w*)?$")
+    plugin_seconds: Measure = Field(default=10.0, title="插件最长秒数", ge=0.1, le=120)
 
 
 class SpeechValues(_Table):
@@ -159,7 +180,6 @@ class Values(BaseSettings):
         env_nested_delimiter=BETWEEN,
         extra="forbid",
         frozen=True,
-        allow_inf_nan=False,
         str_strip_whitespace=True,
         hide_input_in_errors=True,
     )
@@ -191,7 +211,12 @@ class Values(BaseSettings):
         default=tuple(PhraseValues(phrases=rule.phrases, actions=rule.actions) for rule in _LIMITS.phrase_actions),
         title="再跟进短语",
     )
+    sayings: tuple[SayingValues, ...] = Field(
+        default=tuple(_saying(saying) for saying in _LIMITS.sayings),
+        title="说法",
+    )
     speech: SpeechValues = Field(default=SpeechValues(), title="语音")
+    understanding: UnderstandingValues = Field(default=UnderstandingValues(), title="理解")
     data: DataValues = Field(default=DataValues(), title="数据")
     files: FilesValues = Field(default=FilesValues(), title="文件")
     web: WebValues = Field(default=WebValues(), title="网页")

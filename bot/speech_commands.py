@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,11 @@ from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, SURROUNDINGS, USAGE, progress_bar
 from bot.settings import Settings
 from nlp import transcribe
 from nlp.audio import BadAudio
-from nlp.firm_words import FirmWords, OutletWords, PhraseRule, ProductWords
+from nlp.firm_words import FirmWords, OutletWords, OwnWords, PhraseRule, ProductWords
 from nlp.labels import FIELDS, Score, disagreements, score, to_json
+from nlp.plugin import Plugin, plugin_or_none, understander
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, PullFailed, TranscribeSettings
-from nlp.understand import Understander
+from nlp.understand import Understanding
 from reports.firm_import import FirmData, ImportRefused, read_firm
 from rules.limits import Limits
 
@@ -139,17 +140,28 @@ def summarize(
     """从小结里读出拜访内容。文件可以是文字、语音，或 .jsonl（每行 {"id", "at", "text"}）；- 是标准输入。"""
     settings = settings_of(context)
     at = _moment(at_text, ZoneInfo(settings.limits.time_zone))
-    understander = Understander(_words(_firm(firm), settings.limits))
+    understand = _reader(_words(_firm(firm), settings.limits), plugin_or_none(settings.plugin))
     notes = _notes(files, at, settings, name)
     if scoring:
-        _print_scores(understander, list(notes), as_json=as_json)
+        _print_scores(understand, list(notes), as_json=as_json)
         return
     for note in notes:
-        found = to_json(understander.understand(note.text, note.at))
+        found = to_json(understand(note))
         if as_json:
             click.echo(json.dumps({"id": note.id, **found}, ensure_ascii=False))
         else:
             _print_note(note, found)
+
+
+def _reader(words: FirmWords, plugin: Plugin | None) -> Callable[[_Note], Understanding]:
+    ear = understander(words, plugin)
+
+    def understand(note: _Note) -> Understanding:
+        if plugin is not None:
+            plugin.consult(note.text, note.at, words)
+        return ear.understand(note.text, note.at)
+
+    return understand
 
 
 def _moment(text: str | None, zone: ZoneInfo) -> datetime:
@@ -183,6 +195,7 @@ def _words(data: FirmData, limits: Limits) -> FirmWords:
         close_factors=limits.close_factors,
         root_causes=limits.root_causes,
         phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions) for rule in limits.phrase_actions),
+        own_words=tuple(OwnWords(saying.field, saying.means, saying.words) for saying in limits.sayings),
     )
 
 
@@ -266,14 +279,14 @@ def _readable(name: str, value: Any) -> str:
     return say("listed", items=value) if isinstance(value, list) else str(value)
 
 
-def _print_scores(understander: Understander, notes: Sequence[_Note], *, as_json: bool) -> None:
+def _print_scores(understand: Callable[[_Note], Understanding], notes: Sequence[_Note], *, as_json: bool) -> None:
     labelled = [(note, note.labels) for note in notes if note.labels is not None]
     if not labelled:
         stop(DATA_PROBLEM, "summarize.no_labels")
     found = []
     with progress_bar(len(labelled), "summarize.working") as bar:
         for note, _ in labelled:
-            found.append(to_json(understander.understand(note.text, note.at)))
+            found.append(to_json(understand(note)))
             bar.update(1)
     scores = score([labels for _, labels in labelled], found)
     if as_json:

@@ -22,7 +22,7 @@ from telegram.error import BadRequest, Conflict, EndPointNotFound, InvalidToken,
 from telegram.helpers import create_deep_linked_url
 from telegram.warnings import PTBUserWarning
 
-from bot.channels import Abilities, Accept, MediaProblem, Rendered
+from bot.channels import Abilities, Accept, MediaProblem, Pace, Rendered
 from bot.telegram_sending import seconds_of, send
 from bot.telegram_transport import CHUNK, AiohttpRequest, BadStatus, HideSecrets, TooBig
 from bot.telegram_updates import ALLOWED_UPDATES, CHANNEL, MAX_FILE, group_joined, read_update, update_id_of
@@ -44,6 +44,8 @@ ABILITIES: Final = Abilities(
     text_unit="utf16",
     datum="wgs84",
     place_button=True,
+    # core.telegram.org/bots/faq: about 30 a second to all, one a second to a chat, where short bursts pass.
+    pace=Pace(per_second=30, burst=30, chat_per_second=1, chat_burst=5),
 )
 
 
@@ -231,8 +233,11 @@ class TelegramChannel:
         before = self._offset
         if not updates:
             self._offset = None
-        for raw in updates:
-            await self._take(raw)
+        # All at once, so that they share a commit; `accept` keeps the order in which it is called.
+        taken = await asyncio.gather(*(self._take(raw) for raw in updates), return_exceptions=True)
+        for raw, trouble in zip(updates, taken, strict=True):
+            if trouble is not None:
+                raise trouble
             if (number := update_id_of(raw)) is not None:
                 self._offset = number + 1
         if updates and self._offset == before:

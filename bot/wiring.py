@@ -1,27 +1,27 @@
 """From settings to a running bot: which database, which recogniser, which channels."""
 
 import logging
-import os
 import re
-import secrets
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 from aiohttp import web
 
+from bot import invite_spool
 from bot.app import App, utc_now
 from bot.channels import Channel
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
 from handlers.tools import Tools, make_tools
+from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
 from storage.database import Database
 from storage.files import open_files
 from texts import load
-from web.sessions import Sessions
+from web.sessions import Sessions, load_key
 from web.site import WebSettings
 
 SAMPLE_FIRM = Path(__file__).parent / "sample_firm"
@@ -73,7 +73,7 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
 
 def make_app(settings: Settings, database: Database) -> App:
     """The bot of `zoudian run`: the web chat always, Telegram where there is a token."""
-    tools = make_tools(settings.limits, open_files(settings.files))
+    tools = make_tools(settings.limits, open_files(settings.files), plugin=plugin_or_none(settings.plugin))
     site = web_channel(settings, database, tools)
     channels: list[Channel] = [site]
     if settings.telegram.token.get_secret_value():
@@ -82,7 +82,14 @@ def make_app(settings: Settings, database: Database) -> App:
             site.app.add_routes([web.post(WEBHOOK_PATH, telegram.webhook)])
         channels.append(telegram)
     transcriber = SpeechProcess(settings.transcribe)
-    return App(database, tools, transcriber, channels, model_ready=has_model(settings.transcribe))
+    return App(
+        database,
+        tools,
+        transcriber,
+        channels,
+        model_ready=has_model(settings.transcribe),
+        chores=(lambda: invite_spool.take(database, settings.data_dir / "invites"),),
+    )
 
 
 def has_model(settings: TranscribeSettings) -> bool:
@@ -136,10 +143,5 @@ def cookie_key(settings: Settings) -> bytes:
     given = settings.web.cookie_key.get_secret_value()
     if given:
         return given.encode()
-    path = settings.data_dir / "cookie.key"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(secrets.token_hex(32).encode())
-    return path.read_bytes()
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return load_key(settings.data_dir / "cookie.key")

@@ -168,4 +168,5 @@ def _too_short(visit: Visit, limits: Limits) -> bool:
 
 
 def _has_used_photo(work: Work, visit: Visit) -> bool:
-    return any(photo.same_as is not None for photo in evidence.photos(work, visit.ids("photo")).values())
+    photos = evidence.photos(work, visit.ids("photo")).values()
+    return bool(photos) and all(photo.same_as is not None for photo in photos)

@@ -13,6 +13,10 @@ UPHOLD, REJECT = "uphold", "reject"
 
 
 def begin(turn: Turn, visit_id: int) -> None:
+    """Ask for the rep's words, unless an appeal is waiting already."""
+    if any(item.state == "open" for item in evidence.appeals_of(turn.work, visit_id)):
+        turn.say("appeal.waiting")
+        return
     turn.set_account(expects={"appeal": visit_id})
     turn.ask(Reply(Say("appeal.ask")))
 

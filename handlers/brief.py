@@ -7,6 +7,7 @@ from handlers.card import day_text, value_say, window_say
 from handlers.messages import Say
 from rules.outlets import Outlet
 from rules.products import Product
+from rules.visit import Outcome
 from storage import firm, follow_ups, visits
 from storage.database import Work
 
@@ -26,7 +27,9 @@ def brief(work: Work, outlet: Outlet, now: datetime, zone: str) -> list[Say]:
             Say("brief.last_visit", {"day": day_text(day), "outcome": outcome, "problem": last.value("problem")})
         )
     for name in ("orders", "objections"):
-        told = next((visit for visit in past if visit.value(name)), None)
+        wanted = (visit for visit in past if visit.value(name))
+        # What was noted as an order in a visit that was lost after all is none.
+        told = next((visit for visit in wanted if name != "orders" or visit.outcome is Outcome.WON), None)
         if told is not None:
             day = told.opened_at.astimezone(ZoneInfo(zone)).date()
             value = value_say(name, told.answers[name], {}, products)

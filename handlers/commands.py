@@ -1,13 +1,14 @@
 """What a person may type or tap at any time: 开始, 结束拜访, 撤销, 帮助, 我的拜访, 我的待办 and their short aliases."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from handlers import alerts, appeals, reminders
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn
-from handlers.visit_talk import around, changed, current_visit, go_on, grade_say, missing_fields, outlet_title, undo
+from handlers.undoing import undo
+from handlers.visit_talk import around, changed, current_visit, go_on, grade_say, missing_fields, outlet_title
 from rules import visit as rules_visit
+from rules.evidence import Level
 from rules.visit import State
 from storage import evidence, people, visits
 from texts import LANGUAGES, load, plain
@@ -17,13 +18,14 @@ Command = Callable[[Turn], None]
 
 def read_command(typed: str) -> str | None:
     """The command a text means, in any language, with or without a slash; None when it is no command."""
-    word = plain(typed).removeprefix("/")
+    word = plain(typed).removeprefix("/") or typed.strip().replace("？", "?")
     if not word or len(word) > 20:
         return None
     for language in LANGUAGES:
         texts = load(language)
         for name in COMMANDS:
-            if word in {plain(variant).removeprefix("/") for variant in texts.variants(f"command.{name}")}:
+            variants = texts.variants(f"command.{name}")
+            if word in variants or word in {plain(variant).removeprefix("/") for variant in variants}:
                 return name
     return None
 
@@ -51,7 +53,7 @@ def end_visit(turn: Turn) -> None:
     if visit is None:
         turn.say("visit.none_open")
         return
-    ended = replace(visit, left_at=turn.at)
+    ended = rules_visit.leave(visit, turn.at, turn.tools.limits)
     go_on(turn, changed(turn, visit, ended))
 
 
@@ -143,7 +145,7 @@ def switch_to(turn: Turn, visit_id: str) -> None:
 def appeal(turn: Turn) -> None:
     """申诉 against the last closed visit, with its grade and reasons shown."""
     last = visits.last_closed(turn.work, turn.employee.code, 1)
-    if not last or last[0].grade is None:
+    if not last or last[0].grade is None or last[0].grade.level is Level.VERIFIED:
         turn.say("appeal.nothing")
         return
     if any(item.state == "open" for item in evidence.appeals_of(turn.work, last[0].id)):

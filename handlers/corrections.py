@@ -32,6 +32,11 @@ def correct(turn: Turn, visit: Visit, typed: str) -> bool:
         _keep(turn, visit, "contacts", list(value))
     else:
         step = turn.tools.flow.step(found.field)
+        if not step.when(visit):
+            turn.say("edit.not_asked", name=Say(f"field.{found.field}"))
+            return True
+        if visit.state is State.OPEN:
+            turn.say("edit.kept", name=Say(f"field.{found.field}"))
         answer(turn, visit, step, Said(text=str(found.value), choice=str(found.value)))
     return True
 

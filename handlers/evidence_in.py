@@ -17,6 +17,7 @@ from handlers.visit_talk import (
     missing_fields,
     near_place,
     open_visit,
+    outlet_title,
     touched,
     understand,
 )
@@ -25,7 +26,7 @@ from rules import evidence as grades
 from rules.evidence import Photo, Place
 from rules.outlets import Outlet, clear_match, nearby
 from rules.places import Point, is_plausible, metres_between, to_wgs84
-from rules.visit import Answer, Source, Visit
+from rules.visit import Answer, Source, State, Visit
 from storage import evidence, firm, jobs, visits
 from storage.evidence import Note
 
@@ -78,10 +79,14 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
     visit, before = _visit_for(turn, place, current, track=track)
     if visit is None:
         return
+    if current is not None and before is not None and visit.id != current.id:
+        turn.set_account(current_visit=visit.id)
+        turn.say("switch.done", outlet=outlet_title(turn, visit))
     known = _place_of(turn, visit)
     if known is not None and not grades.better(place, known):
         if not track:
-            turn.say("visit.place.again")
+            if not turn.lines:
+                turn.say("visit.place.again")
             go_on(turn, visit)
         return
     visit, _ = turn.tools.flow.take(touched(turn, visit), Said(place=place.id))
@@ -101,8 +106,11 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
     go_on(turn, visit)
 
 
-def take_photo(turn: Turn, media: Media, facts: PhotoFacts) -> None:
-    """A photo joins the open visit, or opens one; one that was used for another visit is flagged, not refused."""
+def take_photo(turn: Turn, media: Media, facts: PhotoFacts, caption: str = "") -> None:
+    """A photo joins the open visit, or opens one; one that was used for another visit is flagged, not refused.
+
+    A caption that tells of the visit is a typed summary; both are one change, so one 撤销 takes back both.
+    """
     visit, before = _current_or_new(turn)
     photo = Photo(
         file=media.file,
@@ -123,12 +131,13 @@ def take_photo(turn: Turn, media: Media, facts: PhotoFacts) -> None:
         inbox=turn.inbox_id,
     )
     visit, _ = turn.tools.flow.take(touched(turn, visit), Said(photo=photo_id))
-    visit = changed(turn, before, visit)
     if photo.same_as is not None:
         turn.say("visit.photo.used_before", visit=photo.same_as)
     else:
         turn.say("visit.photo.taken", count=len(visit.ids("photo")))
-    go_on(turn, visit)
+    if caption:
+        visit = _typed(turn, visit, caption)
+    go_on(turn, changed(turn, before, visit), show_card=bool(caption))
 
 
 def take_voice(turn: Turn, media: Media) -> None:
@@ -165,12 +174,7 @@ def take_voice(turn: Turn, media: Media) -> None:
 def take_typed_note(turn: Turn, text: str) -> None:
     """A typed summary is a note like a spoken one, and is understood at once."""
     visit, before = _current_or_new(turn)
-    note = Note(rep=turn.employee.code, at=turn.at, state="typed", visit=visit.id, text=text)
-    note_id = evidence.add_note(turn.work, note, turn.inbox_id)
-    visit, _ = turn.tools.flow.take(touched(turn, visit), Said(note=note_id))
-    visit = understand(turn, visit)
-    changed(turn, before, visit)
-    go_on(turn, visit, show_card=True)
+    go_on(turn, changed(turn, before, _typed(turn, visit, text)), show_card=True)
 
 
 def add_outlet_found(turn: Turn, visit: Visit, name: str) -> Visit:
@@ -190,6 +194,14 @@ def add_outlet_found(turn: Turn, visit: Visit, name: str) -> Visit:
     firm.add_outlet(turn.work, outlet, visit.id)
     after = turn.tools.flow.answer(visit, "outlet", outlet.code)
     return changed(turn, visit, after)
+
+
+def _typed(turn: Turn, visit: Visit, text: str) -> Visit:
+    """The visit with a typed note, understood."""
+    note = Note(rep=turn.employee.code, at=turn.at, state="typed", visit=visit.id, text=text)
+    note_id = evidence.add_note(turn.work, note, turn.inbox_id)
+    visit, _ = turn.tools.flow.take(touched(turn, visit), Said(note=note_id))
+    return understand(turn, visit)
 
 
 def _current_or_new(turn: Turn) -> tuple[Visit, Visit | None]:
@@ -253,12 +265,14 @@ def _place_of(turn: Turn, visit: Visit) -> Place | None:
 
 
 def _used_before(turn: Turn, visit: int, file: str, facts: PhotoFacts) -> int | None:
-    """The earliest other visit that used this picture, or nearly this picture."""
+    """The earliest other visit that holds this picture, or nearly this picture; one taken back holds none."""
     since = turn.at - timedelta(days=REUSE_DAYS)
     bits = turn.tools.limits.near_same_bits
-    for _, other, other_file, phash, quality in evidence.photo_files(turn.work, since, visit):
+    for photo, other, other_file, phash, quality in evidence.photo_files(turn.work, since, visit):
         if other_file == file or near_same(facts.phash, facts.phash_quality, phash, quality, bits):
-            return other
+            holder = visits.load(turn.work, other) if other is not None else None
+            if holder is not None and holder.state is not State.VOID and photo in holder.ids("photo"):
+                return other
     return None
 
 

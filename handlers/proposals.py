@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any
 
 from nlp.understand import Found, Line, Understanding
-from rules.visit import Answer, Plain, Source, Visit
+from rules.visit import Answer, Plain, Source, Trace, Visit
 from rules.windows import Window
 
 # What a card shows beside the mandatory answers; these are never asked.
@@ -71,16 +71,26 @@ def _answers(heard: Understanding) -> dict[str, Answer]:
         plain = window_to_plain(window, again_next_week=heard.again_next_week and window.first != window.last)
         found["follow_up"] = _from(heard.follow_up, plain)
     if heard.actions:
-        found["actions"] = Answer(list(heard.actions), Source.NOTE, sure=False)
+        traces = tuple(Trace(action, "", 1.0) for action in heard.actions)
+        found["actions"] = Answer(list(heard.actions), Source.NOTE, sure=False, traces=traces)
     return found
 
 
 def _from(said: Found[Any], value: Plain) -> Answer:
-    return Answer(value, Source.NOTE, sure=False, quote=said.quote, confidence=said.confidence)
+    return Answer(value, Source.NOTE, sure=False, quote=said.quote, confidence=said.confidence, traces=_traces((said,)))
 
 
 def _joined(many: tuple[Found[Any], ...], values: list[Plain]) -> Answer:
     quotes = list(dict.fromkeys(item.quote for item in many if item.quote))
     return Answer(
-        values, Source.NOTE, sure=False, quote="；".join(quotes), confidence=min(item.confidence for item in many)
+        values,
+        Source.NOTE,
+        sure=False,
+        quote="；".join(quotes),
+        confidence=min(item.confidence for item in many),
+        traces=_traces(many),
     )
+
+
+def _traces(many: tuple[Found[Any], ...]) -> tuple[Trace, ...]:
+    return tuple(Trace(item.rule, item.quote, item.confidence) for item in many)

@@ -10,7 +10,16 @@ from handlers.sentences import chosen
 from handlers.steps import Said
 from handlers.tools import Tools
 from handlers.turn import Turn
-from handlers.visit_talk import answer, around, confirm, current_visit, go_on, make_follow_up, undo
+from handlers.undoing import last_changed, undo
+from handlers.visit_talk import (
+    answer,
+    around,
+    confirm,
+    current_visit,
+    go_on,
+    has_follow_up,
+    make_follow_up,
+)
 from handlers.wire import incoming_from_plain, read_tap
 from nlp.dates import read_window
 from nlp.understand import Understander
@@ -38,6 +47,8 @@ def receive(database: Database, tools: Tools, delivery_id: int, now: datetime) -
         return
     message = incoming_from_plain(delivery.message, delivery.id)
     prepared = evidence_in.prepare(tools, message)
+    if len(message.text) >= SHORTEST_NOTE:
+        tools.ear.think_ahead(database, message.text, min(message.at, now))
     ear = tools.ear.of(database)
     with database.work() as work:
         if inbox.load(work, delivery_id) is None:
@@ -100,9 +111,7 @@ def handle(turn: Turn, message: Incoming, prepared: Prepared) -> None:
     elif message.place is not None:
         evidence_in.take_place(turn, message.place, track=message.kind is Kind.EDIT)
     elif message.kind is Kind.PHOTO and message.media is not None and prepared.photo is not None:
-        evidence_in.take_photo(turn, message.media, prepared.photo)
-        if message.text:
-            _caption(turn, message.text)
+        evidence_in.take_photo(turn, message.media, prepared.photo, _summary_in(message.text))
     elif message.kind is Kind.VOICE and message.media is not None:
         evidence_in.take_voice(turn, message.media)
     else:
@@ -129,14 +138,16 @@ def text(turn: Turn, typed: str) -> None:
         turn.set_account(expects=None)
         commands.run(turn, command)
         return
-    if turn.account.expects is not None and _expected(turn, turn.account.expects, typed):
-        return
     question = _current_question(turn)
-    if question is not None:
-        picked = chosen(typed, question.options, _labels(turn, question), multi=question.multi)
-        if picked:
-            choose(turn, question, picked[0])
-            return
+    labels = _labels(turn, question) if question is not None else {}
+    picked = chosen(typed, question.options, labels, multi=question.multi) if question is not None else []
+    # After 推迟 a new date is only an offer: "3" still means 丢单 below the reminder, and never the third of the month.
+    waited_for = turn.account.expects is not None and not (picked and "postpone" in turn.account.expects)
+    if waited_for and _expected(turn, turn.account.expects or {}, typed):
+        return
+    if question is not None and picked:
+        choose(turn, question, picked[0])
+        return
     if turn.employee.manages:
         turn.say("help.manager")
         return
@@ -151,7 +162,8 @@ def text(turn: Turn, typed: str) -> None:
 
 
 def choose(turn: Turn, question: Question, option: str) -> None:
-    """One option of one question, tapped or typed."""
+    """One option of one question, tapped or typed. Whatever was waited for in words is given up."""
+    turn.set_account(expects=None)
     if question.about in ("todo", "alert", "appeal", "switch"):
         {
             "todo": lambda: reminders.answer(turn, question.subject, option),
@@ -164,12 +176,12 @@ def choose(turn: Turn, question: Question, option: str) -> None:
     if visit is None or visit.rep != turn.employee.code:
         turn.say("stale.gone")
         return
+    if question.about == "closed":
+        _after_closing(turn, visit, option)
+        return
     if question.answered_at is not None:
         turn.say("stale.twice")
         _remind_of_question(turn)
-        return
-    if question.about == "closed":
-        _after_closing(turn, question, visit, option)
         return
     if not _still_asked(turn, question, visit):
         turn.say("stale.old")
@@ -204,21 +216,22 @@ def _card_tapped(turn: Turn, visit: Visit, option: str) -> None:
         turn.ask(card.edit_question(visit))
 
 
-def _after_closing(turn: Turn, question: Question, visit: Visit, option: str) -> None:
-    if option == "undo":
-        if turn.account.current_question != question.id:
-            turn.say("stale.old")
-            _remind_of_question(turn)
-            return
-        people.answered(turn.work, question.id, turn.now)
+def _after_closing(turn: Turn, visit: Visit, option: str) -> None:
+    """撤销, 申诉 and 建待办 below a closed visit: each may be tapped as long as it still means that visit."""
+    if option == "undo" and last_changed(turn) == visit.id:
         undo(turn)
-    elif option == "appeal":
+    elif option == "appeal" and visit.state is State.CLOSED:
         appeals.begin(turn, visit.id)
-    elif visit.state is State.CLOSED:
-        people.answered(turn.work, question.id, turn.now)
+    elif option == "todo" and visit.state is State.CLOSED:
+        if has_follow_up(turn, visit):
+            turn.say("stale.twice")
+            return
         todo = make_follow_up(turn, visit, asked=True)
         if todo is not None:
             turn.say("todo.made_short", window=card.window_say(todo.window))
+    else:
+        turn.say("stale.old")
+        _remind_of_question(turn)
 
 
 def _expected(turn: Turn, expects: dict[str, object], typed: str) -> bool:
@@ -286,10 +299,10 @@ def _note_or_hint(turn: Turn, typed: str) -> None:
         turn.say("help.short")
 
 
-def _caption(turn: Turn, caption: str) -> None:
-    if len(caption) >= SHORTEST_NOTE and commands.read_command(caption) is None:
-        turn.lines, turn.question = [], None
-        evidence_in.take_typed_note(turn, caption[:LONGEST_TEXT])
+def _summary_in(caption: str) -> str:
+    """A photo's caption where it tells of the visit, else nothing."""
+    caption = caption[:LONGEST_TEXT].strip()
+    return caption if len(caption) >= SHORTEST_NOTE and commands.read_command(caption) is None else ""
 
 
 def _last_closed(turn: Turn) -> Visit | None:

@@ -1,7 +1,7 @@
 """待办: reminders that are due, and the one tap that answers them."""
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from handlers.card import window_say
@@ -14,14 +14,18 @@ from rules.windows import Window
 from storage import firm, follow_ups
 from storage.database import Work
 
+LATE = timedelta(minutes=10)  # how much later than planned a tick may come
 DONE, POSTPONE, LOST = "done", "postpone", "lost"
 
 
 def remind(work: Work, now: datetime, limits: Limits) -> int:
-    """Queue every reminder that is due; how many 待办 were reminded of. Outside working hours it waits."""
-    if follow_up.waking(now, limits) > now:
-        return 0
+    """Queue every reminder that is due; how many 待办 were reminded of. Outside working hours it waits.
+
+    One that was meant for the last moment of the day is still in time a few minutes later.
+    """
     due = follow_ups.to_remind(work, now)
+    if follow_up.waking(now, limits) > now:
+        due = [todo for todo in due if now - todo.remind_at <= LATE]
     for todo in due:
         tell(work, todo.rep, _reminder(work, todo), now, f"todo:{todo.id}:{todo.postponed}", "reminder")
         follow_ups.save(work, replace(todo, reminded_at=now))

@@ -56,7 +56,7 @@ def _one(typed: str, options: tuple[str, ...], labels: dict[str, tuple[str, ...]
     beginning = [
         option
         for option in options
-        if len(word) >= 2 and any(plain(text).startswith(word) for text in labels.get(option, ()))
+        if len(word) >= 2 and any(plain(text).startswith(word) for text in (option, *labels.get(option, ())))
     ]
     return beginning[0] if len(beginning) == 1 else None
 

@@ -1,7 +1,7 @@
 """A visit's questions as a table of steps. Nothing here does I/O, and the open question is computed, never stored."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from handlers.messages import Choice, NotUnderstood, Reply, Say
 from rules.outlets import Near
@@ -95,10 +95,7 @@ class Flow:
 
     def answer(self, visit: Visit, name: str, value: Plain) -> Visit:
         """Put a rep's answer. What stood there before is kept as its original; answers no longer needed are dropped."""
-        before = visit.answers.get(name)
-        original = None if before is None or before.value == value else (before.original or before.value)
-        quote = before.quote if before is not None and before.value == value else ""
-        changed = visit.put(name, Answer(value, Source.REP, quote=quote, original=original))
+        changed = visit.put(name, corrected(visit.answers.get(name), value))
         return changed.drop(*(step.name for step in self.steps if not step.when(changed)))
 
     def without_last(self, visit: Visit) -> tuple[Visit, str | None]:
@@ -110,13 +107,20 @@ class Flow:
         return (visit if last is None else visit.drop(last)), last
 
 
+def corrected(before: Answer | None, value: Plain) -> Answer:
+    """The rep's own answer. What stood there first is kept as its original, unless it is the same again."""
+    if before is None:
+        return Answer(value, Source.REP)
+    if before.value == value:
+        return Answer(value, Source.REP, quote=before.quote, original=before.original, traces=before.traces)
+    first = before.value if before.original is None else before.original
+    return Answer(value, Source.REP, original=None if first == value else first, traces=before.traces)
+
+
 def confirmed(visit: Visit, names: tuple[str, ...]) -> Visit:
     """Turn proposals into the rep's own answers: the one tap on the card."""
     for name in names:
-        proposal = visit.answers[name]
-        visit = visit.put(
-            name, Answer(proposal.value, proposal.source, True, proposal.quote, proposal.confidence, proposal.original)
-        )
+        visit = visit.put(name, replace(visit.answers[name], sure=True))
     return visit
 
 

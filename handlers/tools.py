@@ -2,11 +2,13 @@
 
 import threading
 from dataclasses import dataclass, field
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from handlers.steps import Flow
 from handlers.visit_flow import visit_flow
-from nlp.firm_words import FirmWords, OutletWords, PhraseRule, ProductWords
+from nlp.firm_words import FirmWords, OutletWords, OwnWords, PhraseRule, ProductWords
+from nlp.plugin import Plugin, understander
 from nlp.understand import Understander
 from rules.limits import Limits
 from storage import firm
@@ -21,6 +23,7 @@ class Ear:
     """
 
     limits: Limits
+    plugin: Plugin | None = None
     _built_for: FirmWords | None = None
     _understander: Understander | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -30,8 +33,13 @@ class Ear:
             words = firm_words(work, self.limits)
         with self._lock:
             if self._understander is None or words != self._built_for:
-                self._understander, self._built_for = Understander(words), words
+                self._understander, self._built_for = understander(words, self.plugin), words
             return self._understander
+
+    def think_ahead(self, database: Database, text: str, at: datetime) -> None:
+        """Let the plug-in, where there is one, read a note that is about to be understood; never in a transaction."""
+        if self.plugin is not None and text:
+            self.plugin.consult(text, at.astimezone(ZoneInfo(self.limits.time_zone)), self.of(database).words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,8 @@ class Tools:
         return ZoneInfo(self.limits.time_zone)
 
 
-def make_tools(limits: Limits, files: Files, *, has_recogniser: bool = True) -> Tools:
-    return Tools(limits, files, visit_flow(limits), Ear(limits), has_recogniser)
+def make_tools(limits: Limits, files: Files, *, has_recogniser: bool = True, plugin: Plugin | None = None) -> Tools:
+    return Tools(limits, files, visit_flow(limits), Ear(limits, plugin), has_recogniser)
 
 
 def firm_words(work: Work, limits: Limits) -> FirmWords:
@@ -61,4 +69,5 @@ def firm_words(work: Work, limits: Limits) -> FirmWords:
         close_factors=limits.close_factors,
         root_causes=limits.root_causes,
         phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions) for rule in limits.phrase_actions),
+        own_words=tuple(OwnWords(saying.field, saying.means, saying.words) for saying in limits.sayings),
     )

@@ -54,6 +54,8 @@ class Turn:
             if reply.choices:
                 number = ask(self.work, self.account, reply, self.now)
                 self.set_account(current_question=number)
+            elif self.question is not None:  # it wants words or evidence: a number typed next means nothing older
+                self.set_account(current_question=None)
             queue(self.work, self.account, reply, number, self.now, dedupe_key, intent, self.inbox_id)
         people.save_account(self.work, self.account)
 

@@ -1,29 +1,32 @@
 """How a visit goes on after something changed in it: keep the change, then show the card, ask, listen, or close."""
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from handlers import card
 from handlers.brief import brief
 from handlers.messages import Choice, NotUnderstood, Reply, Say
-from handlers.proposals import proposed, window_from_plain, window_to_plain
-from handlers.sentences import sentence
-from handlers.steps import Around, Said, Step, confirmed
+from handlers.proposals import proposed, window_from_plain
+from handlers.steps import Around, Said, Step, confirmed, corrected
 from handlers.turn import Turn
 from handlers.visit_flow import NEW_OUTLET
 from rules import evidence as grades
 from rules import follow_up
 from rules import visit as rules_visit
-from rules.evidence import Before, Grade
-from rules.follow_up import FollowUp
+from rules.confirmations import settled
+from rules.evidence import Before, Grade, Place, PlaceKind
+from rules.follow_up import FollowUp, TodoState
 from rules.outlets import Near, nearby
-from rules.visit import Answer, Source, State, Visit
-from storage import evidence, firm, follow_ups, visits
+from rules.people import Scope
+from rules.visit import State, Visit
+from storage import confirmations, evidence, figures, firm, follow_ups, visits
 from storage.evidence import Note
-from texts import load
 
 READABLE = ("heard", "typed")
+USABLE = (*READABLE, "unsure")  # notes that count as a report
+ENDED = (TodoState.DONE, TodoState.LOST)
+RECENT = 20  # visits among which the one before is looked for
 
 
 def current_visit(turn: Turn) -> Visit | None:
@@ -45,7 +48,9 @@ def open_visit(turn: Turn) -> Visit:
 def changed(turn: Turn, before: Visit | None, after: Visit) -> Visit:
     """Keep a visit and what this turn changed in it, and make it the current one."""
     visits.save(turn.work, after)
-    visits.keep_change(turn.work, before, after, turn.now, turn.account.id, turn.inbox_id)
+    change = visits.keep_change(turn.work, before, after, turn.now, turn.account.id, turn.inbox_id)
+    if before is not None:
+        confirmations.keep(turn.work, change, turn.now, settled(before, after))
     turn.set_account(current_visit=after.id, expects=None)
     return after
 
@@ -64,6 +69,8 @@ def go_on(turn: Turn, visit: Visit, *, show_card: bool = False) -> None:
         if not turn.lines:
             turn.say("visit.listening")
         return
+    if show_card and not visit.proposals:
+        turn.lines.append(_card(turn, visit, notes).say)
     if visit.proposals and not listening and (show_card or step is None or not _lacks_evidence(visit, step)):
         turn.ask(_card(turn, visit, notes) if show_card else card.confirm_question(visit, Say("card.again")))
         return
@@ -161,14 +168,18 @@ def answer(turn: Turn, visit: Visit, step: Step, said: Said) -> None:
 
 def settle(turn: Turn, before: Visit, after: Visit) -> None:
     """Keep an answer. A closed visit that now lacks something mandatory is open again."""
-    if after.state is State.CLOSED:
-        if rules_visit.missing(after):
-            follow_ups.void_of_visit(turn.work, after.id, turn.now)
-            after = rules_visit.reopen(after)
-        else:
-            changed(turn, before, after)
+    if after.state is State.CLOSED and not rules_visit.missing(after):
+        if after.outlet != before.outlet:
+            after = replace(after, grade=grade(turn, after))
+            turn.lines.append(grade_say(after.grade))
+        elif not turn.lines:
             turn.say("visit.corrected")
-            return
+        changed(turn, before, after)
+        keep_follow_up(turn, before, after)
+        return
+    if after.state is State.CLOSED:
+        after = rules_visit.reopen(after)
+        keep_follow_up(turn, before, after)
     go_on(turn, changed(turn, before, after))
 
 
@@ -257,6 +268,25 @@ def make_follow_up(turn: Turn, visit: Visit, *, asked: bool = False) -> FollowUp
     return replace(todo, id=follow_ups.add(turn.work, todo))
 
 
+def keep_follow_up(turn: Turn, before: Visit, after: Visit) -> None:
+    """Let the 待办 of a visit follow what was corrected or undone in it. One that was 完成 or 丢单 stays so."""
+    was = follow_ups.of_visit(turn.work, after.id)
+    if after.state is not State.CLOSED:
+        follow_ups.void_of_visit(turn.work, after.id, turn.now)
+        return
+    same = all(before.value(name) == after.value(name) for name in ("follow_up", "outlet"))
+    if same and (before.state is State.CLOSED or any(todo.state in ENDED for todo in was)):
+        return
+    follow_ups.void_of_visit(turn.work, after.id, turn.now)
+    todo = make_follow_up(turn, after, asked=bool(was))
+    if todo is not None:
+        turn.say("todo.made", window=card.window_say(todo.window), remind=_local(turn, todo.remind_at))
+
+
+def has_follow_up(turn: Turn, visit: Visit) -> bool:
+    return any(todo.state is not TodoState.VOID for todo in follow_ups.of_visit(turn.work, visit.id))
+
+
 def grade(turn: Turn, visit: Visit) -> Grade | None:
     """The check-in's grade as the evidence now stands, or None while there is no pin."""
     found = evidence.places(turn.work, _place_ids(visit))
@@ -264,10 +294,23 @@ def grade(turn: Turn, visit: Visit) -> Grade | None:
         return None
     place = next(iter(found.values()))
     outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
-    earlier = evidence.place_before(turn.work, visit.rep, visit.opened_at)
+    earlier = _place_before(turn, visit)
     before = Before(earlier.point, earlier.at, earlier.accuracy_m or 0.0) if earlier is not None else None
     photos = list(evidence.photos(turn.work, visit.ids("photo")).values())
+    # One photo of this visit is enough: a used one sent by mistake does no harm beside it.
+    photos = [photo for photo in photos if photo.same_as is None] or photos
     return grades.grade(place, outlet.point if outlet else None, photos, before, turn.tools.limits)
+
+
+def _place_before(turn: Turn, visit: Visit) -> Place | None:
+    """Where the rep's visit before this one was. What was taken back, forwarded or picked from a list tells nothing."""
+    recent = figures.last_visits(turn.work, Scope(rep=visit.rep), visit.rep, RECENT)
+    earlier = [other for other in recent if other.id != visit.id and other.opened_at < visit.opened_at]
+    for other in earlier:
+        for place in evidence.places(turn.work, _place_ids(other)).values():
+            if place.kind not in (PlaceKind.FORWARDED, PlaceKind.VENUE):
+                return place
+    return None
 
 
 def grade_say(grade: Grade | None) -> Say:
@@ -275,46 +318,6 @@ def grade_say(grade: Grade | None) -> Say:
         return Say("grade.none")
     reasons = [Say(f"reason.{reason.code}", dict(reason.values)) for reason in grade.reasons]
     return Say("grade.line", {"level": Say(f"level.{grade.level.value}"), "reasons": reasons})
-
-
-def undo(turn: Turn) -> None:
-    """撤销: the visit goes back to what it was before the last message that changed one."""
-    since = turn.now - timedelta(hours=turn.tools.limits.undo_hours)
-    last = visits.last_change(turn.work, turn.account.id, since)
-    if last is None:
-        turn.say("undo.nothing")
-        return
-    change, visit_id, before = last
-    now_visit = visits.load(turn.work, visit_id)
-    visits.mark_undone(turn.work, change, turn.now)
-    follow_ups.void_of_visit(turn.work, visit_id, turn.now)
-    if before is None or now_visit is None:
-        if now_visit is not None:
-            visits.save(turn.work, rules_visit.void(now_visit, turn.now))
-        turn.set_account(current_visit=None, expects=None)
-        turn.say("undo.visit")
-        return
-    _take_back_new_outlet(turn, now_visit, before)
-    visits.save(turn.work, before)
-    turn.set_account(current_visit=before.id if before.state is State.OPEN else None, expects=None)
-    turn.say(
-        "undo.done", names=[Say(f"field.{name}") for name in difference(before, now_visit)] or [Say("undo.closing")]
-    )
-    if before.state is State.OPEN:
-        go_on(turn, before)
-
-
-def difference(a: Visit, b: Visit) -> list[str]:
-    """The answers in which two states of a visit differ."""
-    return [name for name in dict.fromkeys((*a.answers, *b.answers)) if a.answers.get(name) != b.answers.get(name)]
-
-
-def _take_back_new_outlet(turn: Turn, now_visit: Visit, before: Visit) -> None:
-    code = now_visit.outlet
-    if code is not None and code.startswith("N") and before.outlet is None:
-        visits.save(turn.work, before)
-        if not visits.uses_outlet(turn.work, code):
-            firm.drop_outlet(turn.work, code)
 
 
 def missing_fields(visit: Visit) -> list[Say]:
@@ -328,17 +331,7 @@ def outlet_title(turn: Turn, visit: Visit) -> Any:
 
 def correct_answer(visit: Visit, name: str, value: Any) -> Visit:
     """A rep's correction of an item that is not a step (orders, follow_up, contacts): the original stays beside it."""
-    before = visit.answers.get(name)
-    original = None if before is None else (before.original or before.value)
-    return visit.put(name, Answer(value, Source.REP, original=original))
-
-
-def window_value(window: Any) -> dict[str, Any]:
-    return dict(window_to_plain(window))
-
-
-def said_in(turn: Turn, say: Say) -> str:
-    return sentence(load(turn.account.language), say)
+    return visit.put(name, corrected(visit.answers.get(name), value))
 
 
 def _place_ids(visit: Visit) -> list[int]:

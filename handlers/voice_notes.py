@@ -1,16 +1,20 @@
 """What becomes of a voice note once the recogniser has listened, or could not."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from handlers.messages import Reply, Say
 from handlers.tools import Tools
-from handlers.turn import Turn
+from handlers.turn import Turn, queue, reachable
 from handlers.visit_talk import go_on, understand
 from nlp.understand import Understander
 from rules.visit import Answer, Source, State, Visit
 from storage import evidence, jobs, people, visits
 from storage.database import Work
 from storage.evidence import Note
+
+LISTENING_LONG = timedelta(seconds=10)
+LISTENING_STALE = timedelta(hours=1)  # older ones wait for something else than the recogniser's speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ def note_heard(
     visit = visits.load(work, note.visit) if note.visit is not None else None
     if turn is None or visit is None or visit.state is State.VOID:
         return
+    if note.state == "waiting" and note_id not in visit.ids("report"):
+        return  # the rep took the note back while it was being listened to
     if heard.state == "heard":
         _joined(turn, visit, note_id, heard)
     else:
@@ -68,6 +74,19 @@ def listen_again(work: Work, now: datetime) -> int:
     return len(waiting)
 
 
+def still_listening(work: Work, now: datetime) -> int:
+    """Tell a rep once, ten seconds after a note came, that it is still being listened to; how many were told."""
+    told = 0
+    for note in evidence.notes_waiting(work, now - LISTENING_LONG, now - LISTENING_STALE):
+        visit = visits.load(work, note.visit) if note.visit is not None else None
+        if visit is None or note.id not in visit.ids("report"):
+            continue  # taken back
+        for account in reachable(people.accounts_of(work, note.rep)):
+            reply = Reply(Say("visit.voice.still"))
+            told += queue(work, account, reply, None, now, f"listening:{note.id}:{account.id}", "reply") is not None
+    return told
+
+
 def _joined(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
     before = visit
     if note_id not in visit.ids("report"):
@@ -80,7 +99,8 @@ def _joined(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
         return
     visit = understand(turn, visit)
     visits.save(turn.work, visit)
-    visits.keep_change(turn.work, before, visit, turn.now, turn.account.id, None)
+    # Nobody's message: 撤销 takes back the note itself, and with it what was heard in it.
+    visits.keep_change(turn.work, before, visit, turn.now, None, None)
     if turn.account.current_visit is None:
         turn.set_account(current_visit=visit.id)
     if heard.truncated:
@@ -92,13 +112,14 @@ def _joined(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
 
 def _not_heard(turn: Turn, visit: Visit, note_id: int, heard: Heard) -> None:
     """The clip gives no report. It is kept; the visit asks for another, or for a typed summary."""
+    if visit.state is State.CLOSED:
+        return
     rest: list[int] = [known for known in visit.ids("report") if known != note_id]
     after = visit.put("report", Answer([*rest], Source.REP)) if rest else visit.drop("report")
     after = understand(turn, after)
     visits.save(turn.work, after)
     turn.say(f"media.{heard.problem}" if heard.problem else f"visit.voice.{heard.state}")
-    if after.state is State.OPEN:
-        go_on(turn, after, show_card=bool(rest))
+    go_on(turn, after, show_card=bool(rest))
 
 
 def _turn(work: Work, tools: Tools, ear: Understander, account_id: int, note: Note, now: datetime) -> Turn | None:

@@ -31,6 +31,7 @@ _LIKE_NUMBERS = ("五一", "六一")
 """Festivals that are also the end of a number: 两百五一箱."""
 
 _WEEK = r"(?:周|星期|礼拜)"
+_WEEKDAY_GOES_ON = r"(?:[早晚]|[上下中]午|再|之?前|之?后|送[到来]|过来)"
 _DAY_NUMBER = r"(?:\d{1,2}|[一二三四五六七八九十廿]{1,3})"
 _MONTH_NUMBER = r"(?:1[0-2]|0?[1-9]|十[一二]|[一二三四五六七八九十])"
 _FESTIVAL_NAMES = "|".join(
@@ -49,7 +50,9 @@ _DAY = re.compile(
             rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|"
             rf"初|底|中旬)?)|昨天|前天)",
             rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{_WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
-            rf"(?P<bare_week>(?<![每上一两二三四五六七八九十几个\d])(?:{_WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
+            # 七千九百二周一早上 is a Monday, 两周一次 is none.
+            rf"(?P<bare_week>(?<![每上个])(?:(?<![一两二三四五六七八九十几\d])|(?={_WEEK}.{_WEEKDAY_GOES_ON}))"
+            rf"(?:{_WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
             r"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>初|上旬|中旬|中|下旬|底|末))",
             rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{_DAY_NUMBER})[号日])",
             rf"(?P<named>(?P<year>明年|今年)?(?P<number>{_MONTH_NUMBER}|元)月份?(?:(?P<part_of>初|"
@@ -64,7 +67,7 @@ _DAY = re.compile(
             r"(?P<after_year>过完年|过了年|过年后|年后|年初八后)",
             r"(?P<before_year>(?<![今明去前后每半一两几\d])年前(?!头))",
             r"(?P<year_end>年底|年末)",
-            r"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{1,2})天|(?P<these>这两天|这几天))",
+            r"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{1,2})天|过(?P<some>[一两三四])个?(?P<some_of>月|周|星期|礼拜)|(?P<these>这两天|这几天))",
             rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|"
             rf"日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
         )
@@ -72,7 +75,7 @@ _DAY = re.compile(
 )
 _TAIL = re.compile(
     rf"(?:的|那天|左右)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
-    rf"以)?前(?![天面台])|(?:之|以|过)?后(?![天来厨续面])|(?:之|以)内)?"
+    rf"以)?前(?![天面台])|(?:之|以|过)?后(?![天来厨续面])|(?:之|以)内)?(?:(?<=[前后])(?P<by>[一两三])天)?"
 )
 _JOIN = re.compile(r"(?:到|至|-|~|—|或者是?|或是?|、|和|要么)")
 _BARE_RANGE = re.compile(rf"(?P<from>{_DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{_DAY_NUMBER})[号日]")
@@ -185,6 +188,9 @@ def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Sai
         side = tail["side"] or ""
         if side and not (time and day["near" if day.re is _DAY else 0]):
             first, last = _shifted(first, last, side, today, whole=day.re is _DAY and bool(day["festival"]))
+            if tail["by"]:  # 冬至前一天
+                away = timedelta(days=_count(tail["by"]))
+                first = last = days[0] - away if "前" in side else days[1] + away
     if (
         day.re is _DAY
         and day["near"]
@@ -255,6 +261,8 @@ def _far_days(day: re.Match[str], at: datetime) -> _Days | None:
         return _festival(day, today)
     if day["year_end"]:
         return max(today, date(today.year, 12, 26)), date(today.year, 12, 31), None
+    if day["some"]:
+        return _offset(day["some"], day["some_of"], "后", at)
     if day["these"]:
         return today, today + timedelta(days=2 if "两" in day["these"] else 3), None
     if day["soon"]:

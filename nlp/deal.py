@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from nlp import cues
 from nlp.cutting import Clause, Mention
-from nlp.numbers import Number, Quantity, read_number
+from nlp.numbers import COUNTERS, NUMERAL, Number, Quantity, read_number
 
 _ORDER = re.compile(
     r"要了|订|定了|下了?单|拿了?|来了?|补了?|加了?|进了?|买了?|采购了|签了|换成|改成|只要|要(?!求)|成交|再来|拨"
@@ -22,25 +22,32 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     )),
     ("stock", re.compile(
         r"还有(?! )|(?<![，、对])还有(?= )|[还只]?剩|库存|存货|压着|压了|"
-        r"积压|堆|没卖完|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
+        r"积压|堆|没卖[完掉出]|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
     )),
     ("sample", re.compile(
         r"样品|试吃|试用|试菜|试做|试样|测试|给[^，。]{1,5}[试尝做]|"
-        r"送样|小样|免费|赠送|尝了|放了|留了|[送给][^，。]*试(?=$|，|。)"
+        r"送样|小样|免费|赠送|尝了|放了|留了|[送给][^，。]*试(?=$|，|。)|先试$"
     )),
 )  # fmt: skip
 _PROSPECT = re.compile(
     r"要是|如果|假如|的话|万一|合适的话|可能|打算|准备|下次|以后再|"
     r"等[^，。]{1,8}再|才(?:肯|要|订)|就(?:能|会|可以)?(?:要|订|进|"
-    r"拿|来)|考虑|他?还想|考虑要|想要"
+    r"拿|来)(?!了)|考虑|他?还想|考虑要|想要"
 )
 _PAST = re.compile(r"上次|上回|上个?月|上周|去年|以前|之前|昨天|前天|原来|上一?批|往年|上礼拜|上星期")
-_EARLIER_ORDER = re.compile(r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上)[^，。]{0,3}[订定要拿]的")
+_EARLIER_ORDER = re.compile(r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上)[^，。]{0,3}(?:[订定要拿]的|那[批单])")
+_CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
+_AFTER_ALL = re.compile(r"今天先|这次先|先按|现在就|当场|后来|最后|结果|另外")
+_STOCK_LIST = re.compile(
+    rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{0,2}货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
+)
 _NOW = re.compile(r"这次|这回|现在|今天|又|再|先订|照旧|补")
 SLIP = re.compile(
-    r"不对|说错|错了|哦不|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|算了|换成|总共|一共|合计|[减加降]到|减成|加成"
+    r"不对|说错|错了|哦不|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|算了|换成|总共|一共|合计|也就是|等于|[减加降]到|减成|加成"
 )
+_TOTAL = re.compile(r"总共|一共|合计")
 _OTHER_PRODUCT = re.compile(r"(?:不对|说错了?|错了|哦不)，?(?:应该)?是$")
+_ENDS = ("，", "。", "、", "；")
 _LIST_ONLY = re.compile(r"[和跟与、及还有]*")
 _REACH = 30
 """Characters a quantity may stand behind its product."""
@@ -158,7 +165,7 @@ def _is_price_or_offer(text: str, quantity: Quantity) -> bool:
         return True
     if quantity.value != 1:
         return False
-    if re.match(r"[贵便]", after):
+    if re.match(rf"[贵便]|[低高差少多省][了出]?{NUMERAL}", after):
         return True
     follows = re.match(r"要?卖?才?([\d一二两三四五六七八九十百千万]+)(?![箱包瓶桶盒袋件个天])", after)
     return bool(follows and read_number(follows[1])) or bool(
@@ -187,6 +194,8 @@ def _kind(
     between = text[min(product.end, quantity.end) : max(product.start, quantity.start)][-8:] if beside else ""
     local = f"{before} {between} {after}"
     whole = re.sub("□+", " ", text[clause.start : clause.end])
+    if lines and lines[-1].kind == "order" and before.startswith("还有") and text[end:].startswith(_ENDS):
+        before, whole, local = before[2:], whole.replace("还有", ""), local[2:]  # 酱油两箱，还有薯条五包，
     if re.search(r"(?:不是|不要搞成|别搞成|不要写成|从|由)$", _before(text, quantity.start)) or re.search(
         r"[没不别勿弗](?:肯|想|再|有)?(?:要|订|下|补|进|拿|送)了?$", before
     ):
@@ -194,7 +203,7 @@ def _kind(
     if re.match(r"(?:现在)?(?:取消|不要了|算了|没要|不订了|先不)", after):
         return "taken_back"
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
-    if re.search(r"(?<![少补漏])[放留送]了$", before) and not re.search(r"送了?$", after):
+    if re.search(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?))$", before) and not re.search(r"送了?$", after):
         return "sample"
     if _is_planned(text, clause, before, quantity.end):
         return "prospect"
@@ -209,6 +218,8 @@ def _kind(
             if name == "return" and re.search(r"另外|又|还(?:补|订|要)", before):
                 continue
             return name
+    if not ordered and _STOCK_LIST.search(text[:start]):
+        return "stock"
     if not ordered:
         for name, pattern in _KINDS[1:]:
             if pattern.search(whole) and not _ORDER.search(whole):
@@ -234,8 +245,11 @@ def _kind(
 
 def _is_planned(text: str, clause: Clause, before: str, end: int) -> bool:
     """Only if or only later: 如果…就要, 等活动开始再下单."""
-    sentence = text[max(text.rfind("。", 0, clause.start), 0) : clause.end]
-    if re.search(r"(?:要是|如果|假如|万一|的话|倘若)", sentence):
+    opened = max(text.rfind("。", 0, clause.start), 0)
+    conditions = _CONDITION.finditer(text, opened, clause.end)
+    if any(not _AFTER_ALL.search(text, condition.end(), max(end, condition.end())) for condition in conditions):
+        return True
+    if re.match(r"(?:左右|吧)?，?(?:还|但|都)?[还没]*(?:最后)?没?(?:最后)?(?:定下来|定(?=[，。]|$)|确定)", text[end:]):
         return True
     if re.match(r"[^。]{0,6}等[^，。]{1,14}再(?:下单|订|要|拿|进|定)", text[end:]):
         return True
@@ -248,10 +262,17 @@ def _without_slips(text: str, lines: Sequence[DealLine]) -> list[DealLine]:
     """六箱，不对，是九箱: the later number of the same product stands."""
     kept: list[DealLine] = []
     for line in lines:
+        if kept and _TOTAL.search(_before(text, line.at)[-4:]):  # 四桶，再加两桶，一共六桶
+            earlier = [one for one in kept[:-1] if (one.product, one.unit, one.kind) == (line.product, line.unit, "order")]
+            kept = [one for one in kept if one not in earlier]
         same = bool(kept) and kept[-1].product == line.product
         slipped = same and (SLIP.search(text, kept[-1].at, line.at) or kept[-1].kind == "taken_back")
         if kept and not same:  # 鸡翅五箱，不对，是鸡块五箱
             slipped = bool(_OTHER_PRODUCT.search(_before(text, line.start)))
+        if same and (line.quantity, line.unit, line.kind) == (kept[-1].quantity, kept[-1].unit, kept[-1].kind):
+            continue  # 两箱，对，两箱
+        if same and not kept[-1].sure and line.sure and line.kind == "order":
+            slipped = True  # 十几箱吧，就写十五箱
         if not slipped or line.kind in {"stock", "return", "taken_back"}:
             kept.append(line)
             continue
@@ -260,14 +281,17 @@ def _without_slips(text: str, lines: Sequence[DealLine]) -> list[DealLine]:
 
 
 def _cancelled(text: str, lines: list[DealLine], products: Sequence[Mention], used: set[int]) -> list[DealLine]:
-    """薯条两箱，薯条又不要了: named again only to be taken back."""
+    """薯条两箱，薯条又不要了 (后来说不要薯条了): named again only to be taken back."""
     gone = {
-        product.code
+        product.code: product.start
         for product in products
         if product.start not in used
-        and re.match(r"(?:又|就|也|先)?(?:不要了|取消|算了|不订了|不拿了)", text[product.end :][:8])
+        and (
+            re.match(r"(?:又|就|也|先)?(?:不要了|取消|算了|不订了|不拿了)", text[product.end :][:8])
+            or re.search(r"(?<!要)(?:不要|不订|不拿|取消|去掉)$", _before(text, product.start))
+        )
     }
-    return [replace(line, kind="taken_back") if line.product in gone else line for line in lines]
+    return [replace(line, kind="taken_back") if line.at < gone.get(line.product, 0) else line for line in lines]
 
 
 def _swapped(text: str, lines: list[DealLine], products: Sequence[Mention], used: set[int]) -> list[DealLine]:

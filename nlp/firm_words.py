@@ -27,6 +27,18 @@ class PhraseRule:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnWords:
+    """Words of this firm's customers that mean something known, from config.toml (说法).
+
+    `field` is objections, outcome, close_factor or root_cause; `means` is the code or the firm's name it stands for.
+    """
+
+    field: str
+    means: str
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FirmWords:
     outlets: tuple[OutletWords, ...]
     products: tuple[ProductWords, ...]
@@ -34,3 +46,4 @@ class FirmWords:
     close_factors: tuple[str, ...]
     root_causes: tuple[str, ...]
     phrase_rules: tuple[PhraseRule, ...] = ()
+    own_words: tuple[OwnWords, ...] = ()

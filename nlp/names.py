@@ -33,8 +33,19 @@ _NEAR_BONUS = 0.06
 _SKIP_IN_TEXT = 0.7
 _MAX_SKIP = 3
 _ASIDE = re.compile(r"(?:隔壁|旁边|对面|边上|像|跟着|不是|不去|介绍)(?:就?是)?$")
-_ASIDE_AFTER = re.compile(r"(?:隔壁|旁边|对面|没人|介绍|不是)")
+_ASIDE_AFTER = re.compile(
+    r"(?:隔壁|旁边|对面|没人|介绍|不是)|，(?:哦|噢)?(?:不对|不是|说错了?|错了|搞错了?|记错了?)(?:，|是)"
+)
 _ARRIVED = re.compile(r"(?:^|[，。；！？、 ]|去了?|在|到了?|跑完|跑了|是|从|那家|这家|今天|拜访了?|来了?)$")
+_CALLED = re.compile(r"(?:^|[，。](?:今天|刚)?|去了?|到了?|跑了|在|从|今天|一下|给)$")
+"""In front of a short kind that stands for an outlet (烧烤那家, 盘了一下快餐的库存) …"""
+_CALLED_SO = re.compile(
+    r"(?:那边|那家|那里|这边|这家|店|他们|今[天年]|去年|上次|又|说|[要订补]了|"
+    r"的?(?:老板|采购|厨师|大厨|店长|经理|库存|会计|财务|师傅|服务员))"
+)
+""" … and behind it: 烧烤生意 and 火锅底料 name no outlet."""
+_PIECE = 3
+"""Characters of a name that make it known when no other outlet has them (腊味馆)."""
 _SPOKEN_KIND = re.compile(r"(?:" + "|".join(KINDS) + ")")
 
 
@@ -62,12 +73,15 @@ class OutletNames:
     def __init__(self, outlets: Iterable[OutletWords]) -> None:
         self._names = [_name(outlet.code, text) for outlet in outlets for text in (outlet.name, *outlet.aliases)]
         self._by_pair: dict[tuple[str, str], set[int]] = defaultdict(set)
-        kinds = [name.kind for name in self._names if len(name.kind) >= 3]
-        self._only_of_kind = {kind for kind in kinds if kinds.count(kind) == 1}
+        kinds = {name.kind for name in self._names if len(name.kind) >= 2}
+        self._only_of_kind = {kind for kind in kinds if len(self._codes_with(kind)) == 1}
         for number, name in enumerate(self._names):
             for place in range(len(name.text) - 1):
                 if max(name.weights[place : place + 2]) > _LIGHT or name.kind in self._only_of_kind:
                     self._by_pair[_pair(name.sounds, place)].add(number)
+
+    def _codes_with(self, piece: str) -> set[str]:
+        return {name.code for name in self._names if piece in name.text}
 
     def find(self, text: str, near: Sequence[str] = (), hidden: Sequence[tuple[int, int]] = ()) -> list[OutletMatch]:
         """Matches, the outlet that is meant first; empty when none is near enough. `hidden` spans are other words."""
@@ -101,6 +115,16 @@ class OutletNames:
                 best[name.code] = match
         return sorted(best.values(), key=lambda match: (_is_aside(text, match), -round(match.score, 1), match.start))
 
+    def _is_known_by(self, text: str, start: int, end: int, name: _Name) -> bool:
+        """Said by a piece of its name that no other outlet has: 腊味馆, 茶餐厅, 烧烤那家."""
+        piece = text[start:end]
+        if len(piece) < _PIECE:
+            called = _CALLED.search(text[:start]) and _CALLED_SO.match(text, end)
+            return bool(called) and name.text.endswith(piece) and len(self._codes_with(piece)) == 1
+        if len(piece) < _PIECE or piece not in name.text or not _ARRIVED.search(text[:start]):
+            return False
+        return piece in self._only_of_kind if piece == name.kind else len(self._codes_with(piece)) == 1
+
     def _match(self, name: _Name, text: str, sounds: list[str]) -> OutletMatch | None:
         heard = _align(name, text, sounds)
         if heard is None:
@@ -110,9 +134,8 @@ class OutletNames:
         share = score / total
         if share < 0.75 and same * 2 < count and count < 3:
             return None
-        bare_kind = name.kind in self._only_of_kind and text[start:end] == name.kind
-        if bare_kind and _ARRIVED.search(text[:start]):
-            share = max(share, _ENOUGH + 0.05)
+        if share < _ENOUGH + 0.05 and self._is_known_by(text, start, end, name):
+            share = _ENOUGH + 0.05
         if count >= _MANY and share > _ENOUGH * 0.85:
             share = max(share, _ENOUGH)
         if share < _ENOUGH * 0.6 or _another_kind(name, text, end):
@@ -150,8 +173,9 @@ def _align(name: _Name, text: str, sounds: list[str]) -> tuple[float, int, int, 
     skipping at most a few text characters at a cost; name syllables may be left out.
     """
     best: tuple[float, int, int, int, int] | None = None
+    firsts = sorted({*range(min(len(name.text), 5)), len(name.text) - max(len(name.kind), 1)})
     for start in range(len(text)):
-        for first in range(min(len(name.text), 5)):
+        for first in firsts:
             if not likeness(text[start], sounds[start], name.text[first], name.sounds[first]):
                 continue
             heard = _walk(name, text, sounds, start, first)

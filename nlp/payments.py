@@ -7,14 +7,14 @@ from nlp.deal import SLIP
 from nlp.numbers import Amount, Number, find_amounts
 
 _RECEIVED = re.compile(
-    r"收款|回款|收了|收到|收现金|付了|打款|打了|转账|转了|结了|结清|"
+    r"打过?来了?|款到|实收|收款|回款|收了|收到|收现金|付了|打款|打了|转账|转了|结了|结清|"
     r"到账|付清|入账|现金|现结|货款|刷了|微信付|结掉|还了|清了|给了|"
     r"给的现金|扫码"
 )
 _DEAL = re.compile(r"一共|总共|合计|总价|总计|总金额|金额|共计|货值|算下来|签了")
 _OWED = re.compile(r"欠|剩|应收|还差|没结|未付|未结|没收到|尾款|余款|没付|拖着|下[周个]|该付|要付")
 _PER_UNIT = re.compile(
-    r"每[箱包瓶桶盒袋件]|[一1][箱包瓶桶盒袋件]要?才?$|便宜|[降涨高贵省加减少]了?[^，。]{0,3}$|"
+    r"每[箱包瓶桶盒袋件]|[一1][箱包瓶桶盒袋件]要?才?$|便宜|[降涨高贵省加减少低差多][了出]?[^，。]{0,3}$|"
     r"让利?|单价|满$|降到|返|进场费"
 )
 _UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
@@ -22,7 +22,7 @@ _TERM = re.compile(
     r"(?P<cash>现结|现款|现金|货到付款|当场付清|当场结清|款到发货)|"
     r"(?:账期|月结)[^，。\d]{0,4}?(?P<after>三十|六十|30|60|一个月|"
     r"两个月)天?|(?P<before>三十|六十|30|60|一个月|两个月|2个月|1个月)天?的?(?:账期|"
-    r"月结|账)|(?P<plain>三十|六十|30|60)天的?(?=[，。]|$|那)|(?P<monthly>月结)"
+    r"月结|账)|(?P<plain>三十|六十|30|60)天[的了]?(?=[，。]|$|那)|(?P<monthly>月结)"
 )
 _TERM_DAYS = re.compile(r"(?:三十|六十|九十|30|60|90)天")
 _DAYS = {
@@ -89,6 +89,8 @@ def _amount(text: str, *, won: bool) -> Amount | None:
     for amount in find_amounts(_TERM_DAYS.sub(lambda days: "◆" * len(days[0]), text)):
         weight = _weight(text, amount, won=won)
         slipped = best is not None and SLIP.search(text, best[1].end, amount.start)
+        if slipped and best and re.search(r"(?:是|应该是|改成|到)$", text[: amount.start]):
+            weight = max(weight, best[0])  # 付了一万三，说错了，是一万两千三
         if weight and (best is None or weight > best[0] or slipped):
             best = (weight, amount)
     return best[1] if best else None

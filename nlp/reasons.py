@@ -5,8 +5,8 @@ said (objection) and what is the likely cause (root cause) are two things: a cau
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nlp import cues
 from nlp.cutting import Clause
@@ -14,6 +14,7 @@ from nlp.dates import Said
 from nlp.deal import DealLine
 
 _SAID, _DERIVED, _WEAK = 0.9, 0.8, 0.6
+DIRECTNESS: Mapping[float, str] = {_SAID: "said", _DERIVED: "derived", _WEAK: "weak"}
 _MAIN = re.compile(r"主要|就是|关键|最")
 _BOUND = re.compile(r"独家|签|合同|锁|绑|供货商")
 
@@ -24,6 +25,13 @@ class Hit:
     start: int
     end: int
     confidence: float
+    own: bool = False
+    """Said in words that the firm itself added (config.toml, 说法)."""
+
+
+Cue = tuple[str, re.Pattern[str]]
+"""A code or reason, and the words that say it."""
+NO_OWN: Mapping[str, Sequence[Cue]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +50,21 @@ def judge(
     samples: bool,
     lines: Sequence[DealLine],
     said: Sequence[Said],
+    own: Mapping[str, Sequence[Cue]] = NO_OWN,
 ) -> Verdict:
-    """`orders`: where each order line starts; the text is masked (see nlp.cues)."""
-    objections = _objections(text, clauses, orders)
-    outcome = _outcome(text, clauses, objections, orders=orders, samples=samples, lines=lines, said=said)
+    """`orders`: where each order line starts; `own`: the firm's words by field; the text is masked (see nlp.cues)."""
+    objections = _objections(text, clauses, orders, own.get("objections", ()))
+    outcome = None if orders else _own_first(own.get("outcome", ()), text)
+    if outcome is None:
+        outcome = _outcome(text, clauses, objections, orders=orders, samples=samples, lines=lines, said=said)
     code = outcome.code if outcome else ""
     if code == "won":
         objections = [hit for hit in objections if not _settled_by_order(text, hit, orders, lines)]
-        return Verdict(outcome, _close_factor(text, clauses), None, tuple(objections))
+        close_factor = _own_first(own.get("close_factor", ()), text) or _close_factor(text, clauses)
+        return Verdict(outcome, close_factor, None, tuple(objections))
     if code in {"pending", "lost"}:
-        return Verdict(outcome, None, _root_cause(text, clauses, objections), tuple(objections))
+        root_cause = _own_first(own.get("root_cause", ()), text) or _root_cause(text, clauses, objections)
+        return Verdict(outcome, None, root_cause, tuple(objections))
     if code == "none":
         objections = [hit for hit in objections if hit.code == "quality"]
     return Verdict(outcome, None, None, tuple(objections))
@@ -68,11 +81,11 @@ def _holds(text: str, match: re.Match[str]) -> bool:
     return not re.match(r"的?问题不大|[^，。]{0,2}没问题", after)
 
 
-def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int]) -> list[Hit]:
+def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own: Sequence[Cue]) -> list[Hit]:
     found: dict[str, Hit] = {}
     for clause in clauses:
         words = text[clause.start : clause.end]
-        for code, pattern in cues.OBJECTIONS.items():
+        for code, pattern, is_own in _cues(cues.OBJECTIONS, own):
             if code in found:
                 continue
             for match in pattern.finditer(text, clause.start, clause.end):
@@ -82,9 +95,21 @@ def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int]) -> 
                     or _is_settled(text, match, code)
                 )
                 if _holds(text, match) and not past and not _is_ours(text, match, code):
-                    found[code] = Hit(code, match.start(), match.end(), _SAID)
+                    found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
                     break
     return sorted(_sorted_out(text, found).values(), key=lambda hit: hit.start)
+
+
+def _cues(built_in: Mapping[str, re.Pattern[str]], own: Sequence[Cue]) -> Iterator[tuple[str, re.Pattern[str], bool]]:
+    """(code, words, whether the firm added them)."""
+    yield from ((code, pattern, False) for code, pattern in built_in.items())
+    yield from ((code, pattern, True) for code, pattern in own)
+
+
+def _own_first(own: Sequence[Cue], text: str) -> Hit | None:
+    """What the firm's own words say: it knows best what they mean."""
+    hit = _first_of(own, text)
+    return replace(hit, own=True) if hit else None
 
 
 def _is_history(words: str, place: int) -> bool:
@@ -114,8 +139,12 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
         return bool(re.search(r"比[^，。]{0,4}$", before)) or bool(
             re.search(r"谈下来|有优势|^我们[^，。]*便宜", match[0])
         )
+    if code == "competitor":
+        return bool(re.search(r"(?:隔壁|对面|别家|人家)[^，。]{0,8}$", before))
+    if code == "stock":  # what has not been touched are the samples
+        return "样品" in text[max(0, match.start() - 16) : match.start()]
     if code == "authority":
-        return bool(re.search(r"(?:我说|我要|我得|我去|我跟公司)[^，。]{0,3}$", before))
+        return bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$", before))
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
     if code == "taste":
@@ -143,6 +172,9 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         del found["price"]
     if "contract" in found and "competitor" in found:
         del found["contract"]
+    if "contract" in found and "authority" in found and "合同" in text[: found["authority"].start]:
+        if re.search(r"审|过", text[found["authority"].start : found["authority"].end]):  # 合同要先过集团审
+            del found["authority"]
     if "storage" in found and "stock" in found and found["stock"].start == found["storage"].start:
         del found["stock"]
     return found
@@ -200,6 +232,8 @@ def _open_or_routine(
     text: str, objections: Sequence[Hit], *, samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
 ) -> Hit | None:
     absent = _first(cues.ABSENT_ONLY, text)
+    nothing_new = cues.NOTHING_NEW.search(text)
+    interested = _first(cues.INTERESTED, text)
     routine = cues.ROUTINE.search(text)
     not_sold = cues.NOT_SOLD.search(text)
     open_words = _first(cues.OPEN, text)
@@ -209,7 +243,9 @@ def _open_or_routine(
         return Hit("none", absent.start(), absent.end(), _DERIVED)
     if real:
         return Hit("pending", real[0].start, real[0].end, _DERIVED)
-    for found in (not_sold, _any_cause(text)):
+    if nothing_new and not samples and (routine or any(line.kind == "past" for line in lines)):
+        return Hit("none", nothing_new.start(), nothing_new.end(), _DERIVED)
+    for found in (not_sold, _any_cause(text), interested):
         if found:
             return Hit("pending", found.start(), found.end(), _SAID)
     if samples:

@@ -7,8 +7,10 @@ from functools import cache
 import opencc
 
 # 那个/这个 in front of a measure of time is a date (这个月), not a filler.
+_SOUND = r"(?:[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢)"
+# A filler between two commas (还有，嗯，二十箱) takes one of them along: the pause is said once.
 _FILLER = re.compile(
-    r"[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢|"
+    rf"(?:^|(?<=[，。；！？]))(?:{_SOUND}[ \t\u3000]*)+，|{_SOUND}|"
     r"[ \t\u3000]+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])[ \t\u3000]+"
 )
 _HALF_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}

@@ -15,10 +15,10 @@ from nlp.appointments import pick_follow_up
 from nlp.cutting import Clause, Lexicon, Mention
 from nlp.dates import find_said
 from nlp.deal import DealLine, find_lines
-from nlp.firm_words import FirmWords
+from nlp.firm_words import FirmWords, OwnWords
 from nlp.names import OutletMatch, OutletNames
 from nlp.numbers import find_quantities
-from nlp.payments import find_payment
+from nlp.payments import Paid, find_payment
 from nlp.people import ROLES, find_people
 from nlp.phrases import find_actions
 from nlp.reasons import Hit
@@ -29,15 +29,21 @@ T = TypeVar("T")
 _LONGEST = 4_096
 """Characters read of a note; what lies behind is not a visit note any more."""
 _SURE, _LIKELY, _SOUNDS_LIKE = 0.95, 0.85, 0.7
+_NAMED, _HEARD = "name", "sound"
+"""The rule that found a name: written as it is known, or only sounding like it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found(Generic[T]):
-    """`quote` is a substring of the note; `confidence` is 0 to 1 by kind of evidence, not a measured probability."""
+    """`quote` is a substring of the note; `confidence` is 0 to 1 by kind of evidence, not a measured probability.
+
+    `rule` names what found it, so that confirmations tell how often that is right: "price.said", "sound", "own".
+    """
 
     value: T
     quote: str
     confidence: float
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,7 @@ class Understander:
         self._lexicon = Lexicon(
             {**{name: name for name in words.competitors}, **products}, ROLES, lone=words.competitors
         )
+        self._own = own_cues(words.own_words)
 
     @property
     def words(self) -> FirmWords:
@@ -136,6 +143,7 @@ class Understander:
             samples=bool(samples),
             lines=lines,
             said=said,
+            own=self._own,
         )
         if verdict.outcome is not None and verdict.outcome.code == "lost":
             orders = []
@@ -145,7 +153,7 @@ class Understander:
             outlet=_outlet(spoken, meant) if meant else None,
             outlet_candidates=tuple(_outlet(spoken, match) for match in outlets[:3]),
             contacts=tuple(
-                Found(person.role, spoken.quote(person.start, person.end), _LIKELY)
+                Found(person.role, spoken.quote(person.start, person.end), _LIKELY, "role")
                 for person in find_people(masked.text)
             ),
             problem=_problem(spoken, masked.text),
@@ -155,15 +163,26 @@ class Understander:
             root_cause=_known(_hit(spoken, verdict.root_cause), self._words.root_causes)
             or self._own_words(spoken, verdict, "open"),
             objections=tuple(
-                Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence) for hit in verdict.objections
+                Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence, _rule(hit))
+                for hit in verdict.objections
             ),
             competitors=_unique(spoken, rivals),
             orders=tuple(self._line(spoken, line) for line in orders),
             samples=tuple(self._line(spoken, line) for line in samples),
-            payment=Found(Payment(payment.amount, payment.term), spoken.quote(payment.start, payment.end), _LIKELY)
+            payment=Found(
+                Payment(payment.amount, payment.term),
+                spoken.quote(payment.start, payment.end),
+                _LIKELY,
+                _payment_rule(payment),
+            )
             if payment
             else None,
-            follow_up=Found(follow_up.window, spoken.quote(follow_up.start, follow_up.end), _SURE)
+            follow_up=Found(
+                follow_up.window,
+                spoken.quote(follow_up.start, follow_up.end),
+                _SURE,
+                "day" if follow_up.window.first == follow_up.window.last else "span",
+            )
             if follow_up
             else None,
             again_next_week=bool(cues.NEXT_WEEK_AGAIN.search(spoken.text)),
@@ -185,7 +204,12 @@ class Understander:
         units = self._units_of[line.product]
         # 件 is what the trade calls a case, whatever the price list says.
         unit = "箱" if line.unit == "件" and "箱" in units and "件" not in units else line.unit
-        return Found(Line(line.product, line.quantity, unit), spoken.quote(line.start, line.end), confidence)
+        return Found(
+            Line(line.product, line.quantity, unit),
+            spoken.quote(line.start, line.end),
+            confidence,
+            _NAMED if line.sure else _HEARD,
+        )
 
     def _own_words(self, spoken: Spoken, verdict: reasons.Verdict, when: str) -> Found[str] | None:
         """A reason of the firm's own list, said word for word."""
@@ -198,8 +222,19 @@ class Understander:
         for name in self._words.close_factors if when == "won" else self._words.root_causes:
             place = spoken.text.find(name)
             if place >= 0:
-                return Found(name, spoken.quote(place, place + len(name)), _SURE)
+                return Found(name, spoken.quote(place, place + len(name)), _SURE, f"{name}.word for word")
         return None
+
+
+def own_cues(own_words: Sequence[OwnWords]) -> dict[str, list[reasons.Cue]]:
+    """The firm's own words by field, evened out like the notes they are looked for in."""
+    found: dict[str, list[reasons.Cue]] = {}
+    for own in own_words:
+        words = [read_spoken(word).text for word in own.words]
+        pattern = "|".join(re.escape(word) for word in sorted(filter(None, words), key=len, reverse=True))
+        if pattern:
+            found.setdefault(own.field, []).append((own.means, re.compile(pattern)))
+    return found
 
 
 def warm() -> None:
@@ -216,11 +251,21 @@ def _hide(text: str, spans: Sequence[tuple[int, int]], mark: str) -> str:
 
 
 def _outlet(spoken: Spoken, match: OutletMatch) -> Found[str]:
-    return Found(match.code, spoken.quote(match.start, match.end), round(_SURE - (1 - match.score) / 2, 2))
+    rule = _NAMED if match.score >= 1 else _HEARD
+    return Found(match.code, spoken.quote(match.start, match.end), round(_SURE - (1 - match.score) / 2, 2), rule)
 
 
 def _hit(spoken: Spoken, hit: Hit | None) -> Found[str] | None:
-    return Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence) if hit else None
+    return Found(hit.code, spoken.quote(hit.start, hit.end), hit.confidence, _rule(hit)) if hit else None
+
+
+def _rule(hit: Hit) -> str:
+    """A family of words and how directly they say it: price.said, pending.weak, price.own."""
+    return f"{hit.code}.{'own' if hit.own else reasons.DIRECTNESS.get(hit.confidence, 'said')}"
+
+
+def _payment_rule(payment: Paid) -> str:
+    return "+".join(name for name in ("amount", "term") if getattr(payment, name) is not None)
 
 
 def _known(found: Found[str] | None, names: Sequence[str]) -> Found[str] | None:
@@ -230,16 +275,16 @@ def _known(found: Found[str] | None, names: Sequence[str]) -> Found[str] | None:
 def _unique(spoken: Spoken, mentions: Sequence[Mention]) -> tuple[Found[str], ...]:
     found: dict[str, Found[str]] = {}
     for mention in mentions:
-        confidence = _SURE if mention.sure else _SOUNDS_LIKE
-        found.setdefault(mention.code, Found(mention.code, spoken.quote(mention.start, mention.end), confidence))
+        confidence, rule = (_SURE, _NAMED) if mention.sure else (_SOUNDS_LIKE, _HEARD)
+        found.setdefault(mention.code, Found(mention.code, spoken.quote(mention.start, mention.end), confidence, rule))
     return tuple(found.values())
 
 
 def _problem(spoken: Spoken, text: str) -> Found[str] | None:
     """The words of the problem solved, only when a solving was said."""
-    for pattern in cues.PROBLEM:
+    for number, pattern in enumerate(cues.PROBLEM, 1):
         match = pattern.search(text)
         if match and not re.search(r"[没不未]$", text[: match.start()]):
             words = spoken.quote(*match.span("what")).strip("，。 ")
-            return Found(words, words, _LIKELY)
+            return Found(words, words, _LIKELY, f"pattern {number}")
     return None

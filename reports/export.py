@@ -5,6 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -71,25 +72,35 @@ def _write_all(
     work: Work, folder: Path, texts: Texts, time_zone: str, progress: Callable[[str, int], None]
 ) -> dict[str, int]:
     from openpyxl import Workbook  # noqa: PLC0415  half a second, only here
+    from openpyxl.utils.exceptions import WorkbookAlreadySaved  # noqa: PLC0415
 
     names = known(work, texts, time_zone)
     book = Workbook(write_only=True)
     counts: dict[str, int] = {}
-    for table, read in all_tables().items():
-        sheet = book.create_sheet(table)
-        sheet.freeze_panes = "A2"
-        rows = _counted(read(work, names), table, counts)
-        with (folder / f"{table}.csv").open("w", encoding="utf-8-sig", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(COLUMNS[table])
-            sheet.append(list(COLUMNS[table]))
-            for number, row in enumerate(rows, 2):
-                writer.writerow([_csv_cell(cell) for cell in row])
-                if number <= _MOST_ROWS:
-                    sheet.append(list(_xlsx_cells(sheet, row)))
-        progress(table, counts[table])
-    book.save(folder / WORKBOOK)
+    try:
+        for table, read in all_tables().items():
+            rows = _counted(read(work, names), table, counts)
+            _write_table(folder / f"{table}.csv", book.create_sheet(table), table, rows)
+            progress(table, counts[table])
+        book.save(folder / WORKBOOK)
+    except BaseException:
+        for sheet in book.worksheets:
+            with suppress(WorkbookAlreadySaved):
+                sheet.close()  # a sheet left open complains when it is thrown away
+        raise
     return counts
+
+
+def _write_table(csv_file: Path, sheet: "WriteOnlyWorksheet", table: str, rows: Iterable[tuple[Cell, ...]]) -> None:
+    sheet.freeze_panes = "A2"
+    sheet.append(list(COLUMNS[table]))
+    with csv_file.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS[table])
+        for number, row in enumerate(rows, 2):
+            writer.writerow([_csv_cell(cell) for cell in row])
+            if number <= _MOST_ROWS:
+                sheet.append(list(_xlsx_cells(sheet, row)))
 
 
 def _counted(rows: Iterable[tuple[Cell, ...]], table: str, counts: dict[str, int]) -> Iterator[tuple[Cell, ...]]:

@@ -33,6 +33,19 @@ class PhraseActions:
     actions: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Saying:
+    """Words of the firm's own customers for something known.
+
+    `field` is objections, outcome, close_factor or root_cause; `means` the code, or the firm's name, of what they say.
+    """
+
+    field: str
+    means: str
+    words: tuple[str, ...]
+
+
+NOT_WORTH_IT = Saying("objections", "price", ("划不来", "不划算"))
 THINK_AGAIN = PhraseActions(
     ("再考虑下", "再考虑一下", "考虑考虑", "再想想", "考虑一下"),
     ("是否已发送对比参数表", "是否预约了技术答疑", "是否明确了老板娘关注的保质期敏感点"),
@@ -66,3 +79,4 @@ class Limits:
     close_factors: tuple[str, ...] = CLOSE_FACTORS
     root_causes: tuple[str, ...] = ROOT_CAUSES
     phrase_actions: tuple[PhraseActions, ...] = field(default=(THINK_AGAIN,))
+    sayings: tuple[Saying, ...] = field(default=(NOT_WORTH_IT,))

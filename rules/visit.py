@@ -38,10 +38,20 @@ class Source(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Trace:
+    """What proposed one value: the rule, the words it read, its confidence from 0 to 1."""
+
+    rule: str
+    quote: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """One thing known about a visit. A proposal (`sure` is false) fills nothing mandatory until the rep confirms it.
 
-    `original` keeps what stood here before the rep corrected it.
+    `original` keeps what stood here before the rep corrected it. `traces` tell what proposed it: one for each item of
+    a list, one for anything else; they belong to the original.
     """
 
     value: Plain
@@ -50,6 +60,7 @@ class Answer:
     quote: str = ""
     confidence: float = 1.0
     original: Plain = None
+    traces: tuple[Trace, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,12 @@ def close(visit: Visit, now: datetime, limits: Limits) -> Visit:
     lacking = missing(visit)
     if lacking:
         raise MayNotClose(lacking)
-    return replace(visit, state=State.CLOSED, closed_at=now, left_at=visit.left_at or _left_at(visit, now, limits))
+    return replace(leave(visit, now, limits), state=State.CLOSED, closed_at=now)
+
+
+def leave(visit: Visit, now: datetime, limits: Limits) -> Visit:
+    """The rep says goodbye. When that was is known once, unless it was told long after the last evidence."""
+    return replace(visit, left_at=visit.left_at or _left_at(visit, now, limits))
 
 
 def reopen(visit: Visit) -> Visit:

@@ -1,35 +1,42 @@
 """The clock: APScheduler with a handful of fixed ticks in memory. Nothing per visit is ever scheduled here."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from handlers import reminders, voice_notes
 from handlers.tools import Tools
-from scheduler.daily import daily_alerts
+from scheduler.daily import recurring_pushes
 from storage.database import Database
 
 log = logging.getLogger(__name__)
 
-EVERY_SECONDS = 20  # bounds what a jump of the clock or a suspended machine can delay
+EVERY_SECONDS = 10  # bounds what a jump of the clock or a suspended machine can delay
 
 
 def tick(database: Database, tools: Tools, now: datetime) -> int:
-    """Everything that time brings about: reminders and daily alerts that are due. How many were queued."""
+    """Everything that time brings about: reminders, pushes, a word to who waits for a note. How many were queued."""
     with database.work() as work:
-        made = reminders.remind(work, now, tools.limits)
-    return made + daily_alerts(database, tools.limits, now)
+        made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
+    return made + recurring_pushes(database, tools.limits, now)
 
 
 class Clock:
-    """Ticks every 20 seconds, beginning at once. `after` is called when something was queued."""
+    """Ticks every 10 seconds, beginning at once. `after` is called when something was queued, `chores` each time."""
 
     def __init__(
-        self, database: Database, tools: Tools, now: Callable[[], datetime], after: Callable[[], None]
+        self,
+        database: Database,
+        tools: Tools,
+        now: Callable[[], datetime],
+        after: Callable[[], None],
+        chores: Sequence[Callable[[], object]] = (),
     ) -> None:
         def beat() -> None:
+            for chore in chores:
+                chore()
             if tick(database, tools, now()):
                 after()
 

@@ -52,6 +52,7 @@ def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job)
         return Heard("broken", problem=bad.reason)
     if not transcript.text:
         return Heard("silent", seconds=transcript.seconds, engine=transcript.engine)
+    tools.ear.think_ahead(database, transcript.text, note.at)
     return Heard(
         "heard",
         text=transcript.text,

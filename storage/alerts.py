@@ -24,9 +24,7 @@ class Alert:
 def add(work: Work, manager: str, day: date, now: datetime, findings: Sequence[Finding]) -> int | None:
     """Keep one manager's alert of one day; None when it was made before."""
     insert = postgresql.insert if work.session.get_bind().dialect.name == "postgresql" else sqlite.insert
-    plain = [
-        [item.rule.value, item.district, list(item.reps), item.days, list(item.visits)] for item in findings
-    ]
+    plain = [[item.rule.value, item.district, list(item.reps), item.days, list(item.visits)] for item in findings]
     return work.session.execute(
         insert(AlertRow)
         .values(manager=manager, kind="daily", local_day=day, made_at=now, findings=plain)

@@ -40,12 +40,17 @@ class Work:
 
 
 class Database:
-    """A firm's database. `url` is an SQLAlchemy URL; for SQLite the folder of the file must exist."""
+    """A firm's database. `url` is an SQLAlchemy URL; for SQLite the folder of the file must exist.
 
-    def __init__(self, url: str) -> None:
+    With `reads_only` nothing can be written, and the file of a running bot may be looked at beside it.
+    """
+
+    def __init__(self, url: str, *, reads_only: bool = False) -> None:
         self.url = make_url(url)
         self._lock = None
-        if self.url.get_backend_name() == "sqlite":
+        if self.url.get_backend_name() == "sqlite" and reads_only:
+            self.writer = self.reader = _sqlite_engine(url, reads_only=True)
+        elif self.url.get_backend_name() == "sqlite":
             self._lock = _lock_file(Path(str(self.url.database) + ".lock"))
             self.writer = _sqlite_engine(url, reads_only=False)
             self.reader = _sqlite_engine(url, reads_only=True)

@@ -67,7 +67,7 @@ def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
 
 
 def place_before(work: Work, rep: str, at: datetime) -> Place | None:
-    """The rep's last own position sent before `at`; what was forwarded or picked from a list says nothing of the rep."""
+    """The rep's last own position before `at`; what was forwarded or picked from a list says nothing of the rep."""
     row = work.session.scalar(
         select(PlaceRow)
         .where(
@@ -166,6 +166,14 @@ def notes(work: Work, ids: Collection[int]) -> dict[int, Note]:
 def notes_without_model(work: Work) -> list[Note]:
     """Voice notes kept for the day the recogniser's model is there."""
     rows = work.session.scalars(select(NoteRow).where(NoteRow.state == "no_model").order_by(NoteRow.id))
+    return [_note(row) for row in rows]
+
+
+def notes_waiting(work: Work, until: datetime, since: datetime) -> list[Note]:
+    """Notes that came between these moments and are not heard yet."""
+    rows = work.session.scalars(
+        select(NoteRow).where(NoteRow.state == "waiting", NoteRow.at <= until, NoteRow.at >= since).order_by(NoteRow.id)
+    )
     return [_note(row) for row in rows]
 
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
+from rules.follow_up import TodoState
 from rules.outlets import Outlet
 from rules.places import Point
 from rules.products import Competitor, Product
 from storage.database import Work
-from storage.tables import CompetitorRow, OutletRow, ProductRow
+from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow
 
 
 def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
@@ -54,7 +55,10 @@ def add_outlet(work: Work, found: Outlet, visit: int | None = None) -> None:
 
 
 def drop_outlet(work: Work, code: str) -> None:
-    """Take back an outlet whose registration was undone."""
+    """Take back an outlet whose registration was undone, and the 待办 at it, which were taken back before."""
+    work.session.execute(
+        delete(FollowUpRow).where(FollowUpRow.outlet == code, FollowUpRow.state == TodoState.VOID.value)
+    )
     row = work.session.get(OutletRow, code)
     if row is not None:
         work.session.delete(row)

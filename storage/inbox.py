@@ -65,9 +65,11 @@ def accept(work: Work, delivery: Delivery) -> int | None:
 def waiting(work: Work, now: datetime, busy: Collection[str] = (), limit: int = 20) -> list[Delivery]:
     """The first waiting delivery of each person not in `busy`, oldest first. One a person, so order is kept."""
     turn = func.row_number().over(partition_by=InboxRow.person, order_by=(InboxRow.position, InboxRow.id))
-    heads = select(InboxRow.id, turn.label("turn")).where(
-        InboxRow.state == "new", InboxRow.person.not_in(list(busy))
-    ).subquery()
+    heads = (
+        select(InboxRow.id, turn.label("turn"))
+        .where(InboxRow.state == "new", InboxRow.person.not_in(list(busy)))
+        .subquery()
+    )
     rows = work.session.scalars(
         select(InboxRow)
         .join(heads, heads.c.id == InboxRow.id)
@@ -97,9 +99,7 @@ def of_id(work: Work, delivery_id: int) -> Delivery | None:
 
 def forget_content(work: Work, delivery_id: int) -> None:
     """Keep only that something came: a stranger's words are not ours to store."""
-    work.session.execute(
-        update(InboxRow).where(InboxRow.id == delivery_id).values(raw={}, message=null())
-    )
+    work.session.execute(update(InboxRow).where(InboxRow.id == delivery_id).values(raw={}, message=null()))
 
 
 def done(work: Work, delivery_id: int, now: datetime, state: str = "done") -> None:

@@ -103,16 +103,12 @@ def retry_at(work: Work, message_id: int, at: datetime, error: str) -> bool:
 
 def hold_until(work: Work, message_id: int, at: datetime, error: str) -> None:
     """Wait as the platform told us to (Retry-After); that is no failure and costs no try."""
-    work.session.execute(
-        update(OutboxRow).where(OutboxRow.id == message_id).values(due_at=at, error=error[:500])
-    )
+    work.session.execute(update(OutboxRow).where(OutboxRow.id == message_id).values(due_at=at, error=error[:500]))
 
 
 def give_up(work: Work, message_id: int, state: str, error: str) -> None:
     """`failed`: the platform refuses it; `dropped`: it came too late to be of use."""
-    work.session.execute(
-        update(OutboxRow).where(OutboxRow.id == message_id).values(state=state, error=error[:500])
-    )
+    work.session.execute(update(OutboxRow).where(OutboxRow.id == message_id).values(state=state, error=error[:500]))
 
 
 def next_due_at(work: Work, channels: Collection[str]) -> datetime | None:

@@ -79,9 +79,7 @@ def save_employees(work: Work, people: Sequence[Employee]) -> None:
 
 
 def account(work: Work, channel: str, user_ref: str) -> Account | None:
-    row = work.session.scalar(
-        select(AccountRow).where(AccountRow.channel == channel, AccountRow.user_ref == user_ref)
-    )
+    row = work.session.scalar(select(AccountRow).where(AccountRow.channel == channel, AccountRow.user_ref == user_ref))
     return None if row is None else _account(row)
 
 
@@ -90,9 +88,7 @@ def account_by_id(work: Work, account_id: int) -> Account:
 
 
 def accounts_of(work: Work, employee_code: str) -> list[Account]:
-    rows = work.session.scalars(
-        select(AccountRow).where(AccountRow.employee == employee_code).order_by(AccountRow.id)
-    )
+    rows = work.session.scalars(select(AccountRow).where(AccountRow.employee == employee_code).order_by(AccountRow.id))
     return [_account(row) for row in rows]
 
 
@@ -134,17 +130,40 @@ def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
     work.session.execute(update(AccountRow).where(AccountRow.id == account_id).values(reachable=reachable))
 
 
-def make_invite(work: Work, employee_code: str, now: datetime, hours: int = 72) -> str:
-    """A one-time token of 128 bits; only its hash is stored."""
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """What is stored of an invite: of its token only the hash."""
+
+    token_hash: str
+    employee: str
+    made_at: datetime
+    expires_at: datetime
+
+
+def new_invite(employee_code: str, now: datetime, hours: int = 72) -> tuple[str, Invite]:
+    """A one-time token of 128 bits, and the invite to keep."""
     token = secrets.token_urlsafe(16)
-    work.session.add(
-        InviteRow(
-            token_hash=_hash(token),
-            employee=employee_code,
-            made_at=now,
-            expires_at=now + timedelta(hours=hours),
+    return token, Invite(_hash(token), employee_code, now, now + timedelta(hours=hours))
+
+
+def keep_invite(work: Work, invite: Invite) -> None:
+    """Store an invite; one that is stored already stays as it is, used or not."""
+    if work.session.get(InviteRow, invite.token_hash) is None:
+        work.session.add(
+            InviteRow(
+                token_hash=invite.token_hash,
+                employee=invite.employee,
+                made_at=invite.made_at,
+                expires_at=invite.expires_at,
+            )
         )
-    )
+        work.session.flush()
+
+
+def make_invite(work: Work, employee_code: str, now: datetime, hours: int = 72) -> str:
+    """Make and store an invite; its token."""
+    token, invite = new_invite(employee_code, now, hours)
+    keep_invite(work, invite)
     return token
 
 

@@ -228,6 +228,28 @@ class VisitChangeRow(Base):
     undone_at: Mapped[datetime | None]
 
 
+class ConfirmationRow(Base):
+    """What became of one proposed item when a message settled it. `verdict`: see rules.confirmations.
+
+    It holds while its change holds: 撤销 marks the change, and with it these rows.
+    """
+
+    __tablename__ = "confirmation"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    change: Mapped[int] = mapped_column(ForeignKey("visit_change.id"), index=True)
+    visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
+    rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    field: Mapped[str] = mapped_column(String(20))
+    item: Mapped[int]
+    rule: Mapped[str] = mapped_column(String(120))
+    proposed: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=False)
+    confirmed: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
+    verdict: Mapped[str] = mapped_column(String(12))
+    quote: Mapped[str] = mapped_column(Text)
+    confidence: Mapped[float]
+
+
 class PlaceRow(Base):
     __tablename__ = "place"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -264,7 +286,7 @@ class PhotoRow(Base):
 
 
 class NoteRow(Base):
-    """A voice note or a typed summary. `state`: waiting (to be heard), heard, unsure, silent, broken, no_model, typed."""
+    """A voice note or typed summary. `state`: waiting (to be heard), heard, unsure, silent, broken, no_model, typed."""
 
     __tablename__ = "note"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import select, update
 
 from rules.evidence import Grade, Level, Reason
-from rules.visit import Answer, Source, State, Visit
+from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work
 from storage.tables import VisitChangeRow, VisitRow
 
@@ -79,18 +79,19 @@ def save(work: Work, visit: Visit) -> None:
 
 def keep_change(
     work: Work, before: Visit | None, after: Visit, at: datetime, account: int | None, inbox: int | None
-) -> None:
-    """Remember what one message changed."""
-    work.session.add(
-        VisitChangeRow(
-            visit=after.id,
-            account=account,
-            inbox=inbox,
-            at=at,
-            before=None if before is None else to_plain(before),
-            after=to_plain(after),
-        )
+) -> int:
+    """Remember what one message changed; the number of the change."""
+    row = VisitChangeRow(
+        visit=after.id,
+        account=account,
+        inbox=inbox,
+        at=at,
+        before=None if before is None else to_plain(before),
+        after=to_plain(after),
     )
+    work.session.add(row)
+    work.session.flush()
+    return row.id
 
 
 def last_change(work: Work, account: int, since: datetime) -> tuple[int, int, Visit | None] | None:
@@ -196,6 +197,7 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "quote": answer.quote,
         "confidence": answer.confidence,
         "original": answer.original,
+        "traces": [[trace.rule, trace.quote, trace.confidence] for trace in answer.traces],
     }
 
 
@@ -207,6 +209,7 @@ def _as_answer(data: dict[str, Any]) -> Answer:
         quote=data["quote"],
         confidence=data["confidence"],
         original=data["original"],
+        traces=tuple(Trace(*trace) for trace in data.get("traces", ())),  # visits of 0001 have none
     )
 
 

@@ -16,12 +16,14 @@ from storage.migrate import SCRIPTS, BrokenReferences, current, differences, mig
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
 
-# A second shape that remakes a table others point to, as the next release may have to.
+NEWEST = newest()
+
+# The next shape: one that remakes a table others point to, as the next release may have to.
 WIDER_NAMES = """
 import sqlalchemy as sa
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "NEWEST"
 
 def upgrade():
     with op.batch_alter_table("employee") as employee:
@@ -36,14 +38,14 @@ def downgrade():
 FORGETFUL = """
 from alembic import op
 
-revision, down_revision = "0002", "0001"
+revision, down_revision = "9999", "NEWEST"
 
 def upgrade():
     op.execute("delete from employee")
 
 def downgrade():
     pass
-"""
+""".replace("NEWEST", str(NEWEST))
 
 
 @pytest.fixture
@@ -53,10 +55,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def with_second(tmp_path: Path, script: str) -> Path:
+def with_next(tmp_path: Path, script: str) -> Path:
     scripts = tmp_path / "100% scripts"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
-    (scripts / "versions" / "0002_second.py").write_text(script)
+    (scripts / "versions" / "9999_next.py").write_text(script.replace("NEWEST", str(NEWEST)))
     return scripts
 
 
@@ -69,7 +71,7 @@ def save_a_visit(database: Database) -> int:
 def test_migrations_make_the_tables_of_this_version(database: Database) -> None:
     migrate(database)
     assert differences(database) == []
-    assert current(database) == newest() == "0001"
+    assert current(database) == NEWEST
 
 
 def test_a_difference_is_seen(database: Database) -> None:
@@ -101,18 +103,29 @@ def test_up_down_up_and_nothing_is_left_between(database: Database) -> None:
 
 
 def test_a_table_others_point_to_is_remade_with_its_data_both_ways(database: Database, tmp_path: Path) -> None:
-    scripts = with_second(tmp_path, WIDER_NAMES)
+    scripts = with_next(tmp_path, WIDER_NAMES)
     migrate(database)
     visit = save_a_visit(database)
     for down in (False, True, False, True):
         if down:
-            migrate_down(database, "0001", scripts)
+            migrate_down(database, str(NEWEST), scripts)
         else:
             migrate(database, scripts)
         with database.read() as work:
             assert people.employee(work, REP.code) == REP
             assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
+    assert current(database) == NEWEST
+    assert differences(database) == []
+
+
+def test_a_database_of_the_first_release_is_brought_up_with_its_visits(database: Database) -> None:
+    migrate(database)
+    visit = save_a_visit(database)
+    migrate_down(database, "0001")
     assert current(database) == "0001"
+    migrate(database)
+    with database.read() as work:
+        assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert differences(database) == []
 
 
@@ -126,8 +139,8 @@ def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_pa
     migrate(database)
     visit = save_a_visit(database)
     with pytest.raises(BrokenReferences, match="visit"):
-        migrate(database, with_second(tmp_path, FORGETFUL))
-    assert current(database) == "0001"
+        migrate(database, with_next(tmp_path, FORGETFUL))
+    assert current(database) == NEWEST
     with database.read() as work:
         assert people.employee(work, REP.code) == REP
         assert visits.load(work, visit) is not None

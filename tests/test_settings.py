@@ -258,10 +258,7 @@ def test_secrets_come_from_the_environment_or_from_files(tmp_path: Path) -> None
 
 def test_a_bad_secret_is_refused_without_being_shown(tmp_path: Path) -> None:
     (line,) = refusal(tmp_path, "", {"ZOUDIAN_TELEGRAM__TOKEN": "hunter2"})
-    assert (
-        line
-        == f"环境变量 ZOUDIAN_TELEGRAM__TOKEN：「telegram.令牌」不能是「{HIDDEN}」，应为 BotFather 给的令牌，形如 123456:ABC…。"
-    )
+    assert line.startswith(f"环境变量 ZOUDIAN_TELEGRAM__TOKEN：「telegram.令牌」不能是「{HIDDEN}」，")
     (line,) = refusal(tmp_path, "", {"ZOUDIAN_SECRETS_DIR": str(tmp_path / "none")})
     assert "文件夹不存在" in line
 

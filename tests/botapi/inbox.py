@@ -19,6 +19,7 @@ class StoredInbox:
     def __init__(self, folder: Path) -> None:
         self.broken = False
         self.refused = 0
+        self._in_turn = asyncio.Lock()  # calls side by side are stored in the order in which they began
         self._database = Database(f"sqlite:///{folder / 'inbox.sqlite'}")
         with self._database.connection() as connection:
             Base.metadata.create_all(connection)
@@ -27,7 +28,8 @@ class StoredInbox:
         if self.broken:
             self.refused += 1
             raise OSError("no space left on device")
-        return await asyncio.to_thread(self._store, delivery)
+        async with self._in_turn:
+            return await asyncio.to_thread(self._store, delivery)
 
     def _store(self, delivery: Delivery) -> bool:
         with self._database.work() as work:

@@ -33,7 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's loop must have ended before an async test of another file runs
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     """What its microphone hears is a voice note of the sample firm, over and over."""
     program = os.environ.get("ZOUDIAN_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")

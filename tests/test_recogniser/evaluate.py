@@ -21,6 +21,7 @@ from grammar import COMPETITORS, OUTLETS, PRODUCTS, body, note, opening
 from rapidfuzz.distance import Levenshtein
 from synth import RATE, Speaker, say, speaker, through_amr
 
+INITIAL_PROMPT = "以下是普通话的句子。"
 NEW_VOICES = ("+m8", "+f5", "+steph")
 PUNCTUATION = re.compile(r"[，。、？！\s]")
 PLAIN = {"language": "zh", "temperature": 0, "condition_on_previous_text": False}
@@ -120,11 +121,12 @@ def main(folder: str, clauses: Path, notes: int, spoken: Path | None) -> None:
     for name, told in sets.items():
         for how, way in WAYS.items():
             report(f"{name} | {how}", model, told, way)
-    hinted = {"beam_size": 5, "hotwords": names_said(Random(105)), "initial_prompt": "以下是普通话的句子。"}
+    hinted = {"beam_size": 5, "hotwords": names_said(Random(105)), "initial_prompt": INITIAL_PROMPT}
     report("2 to 5 clauses | beam 5, prompt, hot words", model, usual, hinted)
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("faster_whisper").setLevel(logging.WARNING)
     model_folder, trained_on, count, *own = sys.argv[1:]
     main(model_folder, Path(trained_on), int(count), Path(own[0]) if own else None)

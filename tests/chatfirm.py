@@ -1,0 +1,58 @@
+"""The sample firm on a real SQLite file, fresh for every test, with one ear for all: building it takes a second."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from bot.replay import Replay
+from bot.script import read_script
+from handlers.tools import Tools, make_tools
+from reports.firm_import import read_firm, save_firm
+from rules.limits import Limits
+from storage.database import Database
+from storage.files import LocalFiles
+from storage.migrate import migrate
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLE_FIRM = ROOT / "bot" / "sample_firm"
+TRANSCRIPTS = sorted((ROOT / "tests" / "transcripts").glob("*.txt"))
+
+
+@cache
+def template() -> Path:
+    """A closed database with the sample firm in it, to be copied."""
+    path = Path(mkdtemp(prefix="zoudian-firm-")) / "firm.db"
+    database = Database(f"sqlite:///{path}")
+    migrate(database)
+    with database.work() as work:
+        save_firm(work, read_firm(SAMPLE_FIRM))
+    database.close()
+    return path
+
+
+@cache
+def _first_tools() -> Tools:
+    return make_tools(Limits(), LocalFiles(template().parent / "files"))
+
+
+@contextmanager
+def fresh_firm(folder: Path) -> Iterator[tuple[Database, Tools]]:
+    shutil.copy(template(), folder / "firm.db")
+    database = Database(f"sqlite:///{folder / 'firm.db'}")
+    first = _first_tools()
+    try:
+        yield database, Tools(first.limits, LocalFiles(folder / "files"), first.flow, first.ear)
+    finally:
+        database.close()
+
+
+@contextmanager
+def played(folder: Path, text: str = "", *, channel: str = "terminal") -> Iterator[Replay]:
+    """A replay that has played these lines."""
+    with fresh_firm(folder) as (database, tools):
+        replay = Replay(database, tools, channel=channel)
+        replay.run(read_script(text))
+        yield replay

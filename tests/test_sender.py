@@ -1,0 +1,238 @@
+"""The sender: order, every kind of trouble a platform can make, and no faster than it allows."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+import bot.sender
+from bot.abilities import TELEGRAM
+from bot.channels import (
+    Accept,
+    HoldOff,
+    MaybeSent,
+    NotSent,
+    Pace,
+    Refused,
+    Rendered,
+    SendError,
+    Unreachable,
+)
+from bot.pacing import FORGET_OVER, Pacer
+from bot.sender import Sender
+from handlers.messages import Media, Reply, Say
+from handlers.wire import reply_to_plain
+from storage import outbox, people
+from storage.database import Database
+from storage.files import LocalFiles
+from storage.outbox import MAX_TRIES, Outgoing
+from storage.people import Account
+from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, sample_database
+
+
+class Platform:
+    """A channel that takes what it is given, or makes the trouble that was set for a chat."""
+
+    name, account = "telegram", "123456"
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self.abilities = replace(TELEGRAM, pace=pace)
+        self.trouble: dict[str, list[SendError]] = defaultdict(list)
+        self.took: list[tuple[str, Rendered]] = []
+        self.calls = 0
+        self.slow: dict[str, asyncio.Event] = {}
+
+    async def start(self, accept: Accept) -> None: ...
+
+    async def stop(self) -> None: ...
+
+    async def fetch(self, media: Media) -> bytes:
+        raise AssertionError("nothing comes in here")
+
+    async def send(self, chat_ref: str, message: Rendered) -> str:
+        self.calls += 1
+        if chat_ref in self.slow:
+            await self.slow[chat_ref].wait()
+        if self.trouble[chat_ref]:
+            raise self.trouble[chat_ref].pop(0)
+        self.took.append((chat_ref, message))
+        return str(len(self.took))
+
+    def invite_link(self, token: str) -> str:
+        return token
+
+    def heard(self, chat: str) -> list[str]:
+        return [message.texts[0] for whose, message in self.took if whose == chat]
+
+
+class Desk:
+    """A sender at work; `clock` runs fast."""
+
+    def __init__(self, folder: Path, platform: Platform, speed: float = 100) -> None:
+        self.database: Database = sample_database(folder)
+        self.files = LocalFiles(folder / "files")
+        self.platform, self.clock = platform, Clock(speed)
+        with self.database.work() as work:
+            self.accounts = {
+                ref: people.link(work, Account("telegram", ref, ref, code), START).id
+                for ref, code in (("501", WANG_JIAN), ("502", SUN_HAO))
+            }
+        self.sender = Sender(self.database, self.files, {"telegram": platform}, self.clock)
+
+    def queue(self, words: str, chat: str = "501", not_after: datetime | None = None, attach: str = "") -> int:
+        now = self.clock()
+        body = reply_to_plain(Reply(Say("as_is", {"text": words}), attach=attach), None, "zh-CN")
+        message = Outgoing(
+            f"{chat}:{words}", "telegram", chat, "reply", body, now, now, self.accounts[chat], None, not_after
+        )
+        with self.database.work() as work:
+            row = outbox.queue(work, message)
+        assert row is not None
+        self.sender.wake()
+        return row
+
+    def rows(self, chat: str = "501") -> list[Outgoing]:
+        with self.database.read() as work:
+            return outbox.to_chat(work, "telegram", chat)
+
+    async def until_settled(self, *chats: str, seconds: float = 20.0) -> None:
+        async with asyncio.timeout(seconds):
+            while any(row.state == "due" for chat in chats for row in self.rows(chat)):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+
+@pytest.fixture
+async def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    monkeypatch.setattr(bot.sender, "IDLE_SECONDS", 0.05)
+    made = Desk(tmp_path, Platform())
+    await made.sender.start()
+    yield made
+    await made.sender.stop()
+    made.database.close()
+
+
+async def test_messages_of_a_chat_go_out_in_order_and_are_marked_with_their_id(desk: Desk) -> None:
+    for number in range(10):
+        desk.queue(f"{number}", "501" if number % 2 else "502")
+    await desk.until_settled("501", "502")
+    assert desk.platform.heard("501") == ["1", "3", "5", "7", "9"]
+    assert desk.platform.heard("502") == ["0", "2", "4", "6", "8"]
+    assert all(row.state == "sent" and row.provider_id and row.sent_at is not None for row in desk.rows())
+
+
+async def test_told_to_hold_off_it_waits_that_long_and_counts_no_try(desk: Desk) -> None:
+    desk.platform.trouble["501"] = [HoldOff(30), HoldOff(40)]
+    desk.queue("一")
+    desk.queue("二")
+    desk.queue("他", "502")
+    await desk.until_settled("502")
+    assert desk.platform.heard("501") == []
+    await desk.until_settled("501")
+    assert desk.platform.heard("501") == ["一", "二"]
+    first = desk.rows()[0]
+    assert first.tries == 0
+    assert first.sent_at is not None
+    assert first.sent_at - first.made_at >= timedelta(seconds=70)
+
+
+@pytest.mark.parametrize("kind", [NotSent, MaybeSent])
+async def test_what_did_not_or_may_not_have_arrived_is_sent_again_before_what_follows(
+    desk: Desk, kind: type[SendError]
+) -> None:
+    desk.platform.trouble["501"] = [kind("gone"), kind("gone")]
+    desk.queue("一")
+    desk.queue("二")
+    await desk.until_settled("501")
+    assert desk.platform.heard("501") == ["一", "二"]
+    assert [row.tries for row in desk.rows()] == [2, 0]
+
+
+async def test_after_its_last_try_a_message_is_set_aside_and_the_next_goes_out(desk: Desk) -> None:
+    desk.clock.speed = 3000
+    desk.platform.trouble["501"] = [NotSent("down") for _ in range(MAX_TRIES)]
+    desk.queue("一")
+    desk.queue("二")
+    await desk.until_settled("501")
+    assert [(row.state, row.error) for row in desk.rows()] == [("failed", "down"), ("sent", "")]
+    assert desk.platform.calls == MAX_TRIES + 1
+
+
+async def test_what_the_platform_refuses_is_not_repeated(desk: Desk) -> None:
+    desk.platform.trouble["501"] = [Refused("too long")]
+    desk.queue("一")
+    desk.queue("二")
+    await desk.until_settled("501")
+    assert [row.state for row in desk.rows()] == ["failed", "sent"]
+    assert desk.platform.calls == 2
+
+
+async def test_who_blocked_the_bot_is_noted_as_out_of_reach(desk: Desk) -> None:
+    desk.platform.trouble["501"] = [Unreachable("blocked")]
+    desk.queue("一")
+    desk.queue("他", "502")
+    await desk.until_settled("501", "502")
+    assert [row.state for row in desk.rows()] == ["failed"]
+    with desk.database.read() as work:
+        reachable = {account.user_ref: account.reachable for account in people.accounts(work)}
+    assert reachable == {"501": False, "502": True}
+
+
+async def test_what_comes_too_late_is_dropped_and_what_has_a_picture_carries_it(desk: Desk) -> None:
+    desk.queue("晚", not_after=START - timedelta(minutes=1))
+    desk.queue("图", attach=desk.files.put(b"picture"))
+    await desk.until_settled("501")
+    assert [row.state for row in desk.rows()] == ["dropped", "sent"]
+    assert [message.image for _, message in desk.platform.took] == [b"picture"]
+
+
+async def test_stopping_waits_for_what_is_on_its_way_and_marks_it(desk: Desk) -> None:
+    desk.platform.slow["501"] = asyncio.Event()
+    desk.queue("一")
+    async with asyncio.timeout(5):
+        while desk.platform.calls == 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    asyncio.get_running_loop().call_later(0.2, desk.platform.slow["501"].set)
+    await desk.sender.stop()
+    assert [row.state for row in desk.rows()] == ["sent"]
+
+
+async def test_a_channel_is_sent_to_no_faster_than_it_allows(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Platform(Pace(per_second=40, burst=1, chat_per_second=10, chat_burst=2)), speed=1)
+    for number in range(6):
+        desk.queue(f"{number}")
+    await desk.sender.start()
+    began = time.monotonic()
+    await desk.until_settled("501")
+    took = time.monotonic() - began
+    await desk.sender.stop()
+    desk.database.close()
+    assert desk.platform.heard("501") == [*"012345"]
+    assert took >= 0.4 * 0.9  # two at once, then four more a tenth of a second apart
+
+
+def test_the_pace_lets_bursts_pass_and_holds_the_rate_to_a_chat_and_to_all() -> None:
+    now = [0.0]
+    pacer = Pacer(Pace(per_second=30, burst=30, chat_per_second=1, chat_burst=5), lambda: now[0])
+    assert [pacer.wait("a") for _ in range(7)] == pytest.approx([0, 0, 0, 0, 0, 1, 2])
+    now[0] = 100.0
+    waits = [pacer.wait(f"chat {number}") for number in range(60)]
+    assert waits[:30] == [0.0] * 30
+    assert waits[-1] == pytest.approx(1.0)
+    now[0] = 200.0
+    assert pacer.wait("a", messages=5) == 0
+    assert pacer.wait("a") == pytest.approx(1.0)
+
+
+def test_the_pace_forgets_chats_that_are_at_rest() -> None:
+    now = [0.0]
+    pacer = Pacer(Pace(per_second=1e9, burst=1, chat_per_second=1, chat_burst=1), lambda: now[0])
+    for number in range(3 * FORGET_OVER):
+        now[0] += 1.0
+        pacer.wait(f"chat {number}")
+    assert len(pacer._chats) <= FORGET_OVER + 1
+    assert pacer.wait(f"chat {3 * FORGET_OVER - 1}") == pytest.approx(1.0)
