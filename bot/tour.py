@@ -3,7 +3,7 @@
 from datetime import datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
-LASTS = timedelta(days=3, hours=6)
+LASTS = timedelta(days=1, hours=2)
 
 
 def tour_start(now: datetime, zone: ZoneInfo) -> datetime:

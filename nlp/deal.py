@@ -22,11 +22,11 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     )),
     ("stock", re.compile(
         r"还有(?! )|(?<![，、对])还有(?= )|[还只]?剩|库存|存货|压着|压了|"
-        r"积压|堆|没卖[完掉出]|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
+        r"积压|堆|没卖[完掉出]|[摆存放]着|卖得慢|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
     )),
     ("sample", re.compile(
         r"样品|试吃|试用|试菜|试做|试样|测试|给[^，。]{1,5}[试尝做]|"
-        r"送样|小样|免费|赠送|尝了|放了|留了|[送给][^，。]*试(?=$|，|。)|先试$"
+        r"送样|小样|免费|赠送|尝了|放了|留了|[送给][^，。]*试(?=$|，|。)"
     )),
 )  # fmt: skip
 _PROSPECT = re.compile(
@@ -37,13 +37,13 @@ _PROSPECT = re.compile(
 _PAST = re.compile(r"上次|上回|上个?月|上周|去年|以前|之前|昨天|前天|原来|上一?批|往年|上礼拜|上星期")
 _EARLIER_ORDER = re.compile(r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上)[^，。]{0,3}(?:[订定要拿]的|那[批单])")
 _CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
-_AFTER_ALL = re.compile(r"今天先|这次先|先按|现在就|当场|后来|最后|结果|另外")
+_AFTER_ALL = re.compile(r"今天先|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
 _STOCK_LIST = re.compile(
-    rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{0,2}货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
+    rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
 )
 _NOW = re.compile(r"这次|这回|现在|今天|又|再|先订|照旧|补")
 SLIP = re.compile(
-    r"不对|说错|错了|哦不|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|算了|换成|总共|一共|合计|也就是|等于|[减加降]到|减成|加成"
+    r"不对|说错|错了|哦不|，不，|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|算了|换成|总共|一共|合计|也就是|等于|相当于|折合|[减加降]到|减成|加成"
 )
 _TOTAL = re.compile(r"总共|一共|合计")
 _OTHER_PRODUCT = re.compile(r"(?:不对|说错了?|错了|哦不)，?(?:应该)?是$")
@@ -161,7 +161,7 @@ def _clause_at(clauses: Sequence[Clause], place: int) -> Clause:
 def _is_price_or_offer(text: str, quantity: Quantity) -> bool:
     """每箱六十八, 一箱要八十, 满五箱送一箱: no order."""
     before, after = text[max(0, quantity.start - 6) : quantity.start], text[quantity.end : quantity.end + 6]
-    if re.search(r"[每满]$|买$|超过$|[满买][^，。]{0,4}送$", before) or re.match(r"以上|起|送一|就送", after):
+    if re.search(r"[每满]$|买$|[涨降卖报压砍]到$|超过$|[满买][^，。]{0,4}送$", before) or re.match(r"以上|起|送一|就送", after):
         return True
     if quantity.value != 1:
         return False
@@ -203,7 +203,7 @@ def _kind(
     if re.match(r"(?:现在)?(?:取消|不要了|算了|没要|不订了|先不)", after):
         return "taken_back"
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
-    if re.search(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?))$", before) and not re.search(r"送了?$", after):
+    if re.search(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试)$", before) and not re.search(r"送了?$", after):
         return "sample"
     if _is_planned(text, clause, before, quantity.end):
         return "prospect"

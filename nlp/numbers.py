@@ -97,12 +97,16 @@ def find_quantities(text: str, units: tuple[str, ...] = COUNTERS) -> list[Quanti
         if match["half"]:
             found.append(Quantity(match.start(), match.end(), 0.5, match["unit0"]))
             continue
-        value = read_number(match["number"])
+        start, number = match.start(), match["number"]
+        if re.fullmatch(r"[一二三四五六七八九]一", number) and re.search(rf"[{HANZI_DIGITS}\d][块元]$", text[:start]):
+            # 六十八块五一包: 五 is money.
+            start, number = start + 1, number[1]
+        value = read_number(number)
         if value is None or value <= 0:
             continue
         if match["plus"]:
             value += 0.5
-        found.append(Quantity(match.start(), match.end(), value, match["unit"], bool(match["about"])))
+        found.append(Quantity(start, match.end(), value, match["unit"], bool(match["about"])))
     return found
 
 

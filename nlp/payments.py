@@ -14,7 +14,7 @@ _RECEIVED = re.compile(
 _DEAL = re.compile(r"一共|总共|合计|总价|总计|总金额|金额|共计|货值|算下来|签了")
 _OWED = re.compile(r"欠|剩|应收|还差|没结|未付|未结|没收到|尾款|余款|没付|拖着|下[周个]|该付|要付")
 _PER_UNIT = re.compile(
-    r"每[箱包瓶桶盒袋件]|[一1][箱包瓶桶盒袋件]要?才?$|便宜|[降涨高贵省加减少低差多][了出]?[^，。]{0,3}$|"
+    r"每[箱包瓶桶盒袋件]|(?<![十百千\d])[一1][箱包瓶桶盒袋件]要?才?$|便宜|[降涨高贵省加减少低差多][了出]?[^，。]{0,3}$|"
     r"让利?|单价|满$|降到|返|进场费"
 )
 _UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
@@ -99,19 +99,20 @@ def _amount(text: str, *, won: bool) -> Amount | None:
 def _weight(text: str, amount: Amount, *, won: bool) -> int:
     clause_start = max(text.rfind(mark, 0, amount.start) for mark in "，。；！？") + 1
     before = text[clause_start : amount.start]
-    after = text[amount.end : amount.end + 6]
+    after = text[amount.end : amount.end + 14]
     if _PER_UNIT.search(before) or _UNIT_AFTER.match(after):
         return 0
     if _OWED.search(before) and not _RECEIVED.search(before.replace("没收到", "")):
         return 0
     if re.match(r"，?(?:说好|答应|约好|说)?[^，。]{0,2}◇+[^，。]{0,3}(?:付|给|结|打)", text[amount.end :]):
         return 0
-    if re.match(r"[^，。]{0,4}(?:没结|没付|没清|的账|没收|未付|欠)|还没", after):
+    if re.match(r"[^，。]{0,4}(?:没结|没付|没清|的账|没收|未付|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没", after):
         return 0
     if _RECEIVED.search(before):
         return 3
-    if _DEAL.search(before) or re.match(r"[^，。]{0,3}(?:到账|结清|付清|现结)", after):
+    if _DEAL.search(before) or re.match(r"[^，。]{0,3}(?:到账|结清|付清|现结)|的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])", after):
         return 2
+    counted = re.search(r"[箱包瓶桶盒袋件]$", before) and (not after or after[0] in "，。；！？")
     alone = not before.strip() and (not after or after[0] in "，。；！？")
-    sure_of_sale = won and (alone or not amount.bare)
+    sure_of_sale = won and (alone or bool(counted) or not amount.bare)
     return 1 if sure_of_sale or (alone and _RECEIVED.search(text[: amount.start])) else 0

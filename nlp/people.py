@@ -8,7 +8,7 @@ ROLES = (
     "采购主管", "采购部长", "采购总监", "采购员", "采购", "店长", "总经理", "副总", "经理", "店员", "前台", "收银员",
     "收银", "服务员", "管理员", "仓管", "库管", "仓库主管", "负责人", "承包人", "承包商", "会计", "财务", "出纳",
     "领班", "主管", "小工", "股东", "园长", "校长", "老总", "厂长", "主任", "馆长", "食堂主任", "师傅", "营业员",
-    "店主", "掌柜", "验收员", "收货员", "保管员", "库管员", "质检员", "面点师", "点心师", "合伙人", "董事长",
+    "店主", "掌柜", "验收员", "收货员", "保管员", "库管员", "质检员", "面点师", "点心师", "董事长",
     "科长", "处长", "部长", "总监", "组长", "班长",
 )  # fmt: skip
 _SURNAME = (
@@ -55,7 +55,7 @@ def find_people(text: str) -> list[Person]:
         before, after = text[max(0, match.start() - 12) : match.start()], text[match.end() : match.end() + 60]
         if _FORMER.search(before) and re.match(r"[^，。]{0,3}(?:做主|管|说了算|定)", after):  # 以前老板做主，现在…
             continue
-        if _OURS.search(before) or _NO_PERSON_BEFORE.search(before) or _NO_PERSON_AFTER.match(after):
+        if _OURS.search(before) or (_NO_PERSON_BEFORE.search(before) and not after.startswith("管")) or _NO_PERSON_AFTER.match(after):
             continue
         if before.endswith("◇") and re.match(r"也?在(?![^，。])", after):  # 明早老板在: he will be there
             continue

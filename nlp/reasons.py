@@ -78,7 +78,7 @@ def _holds(text: str, match: re.Match[str]) -> bool:
     ):
         return False
     after = text[match.end() : match.end() + 5]
-    return not re.match(r"的?问题不大|[^，。]{0,2}没问题", after)
+    return not re.match(r"的?问题不大|[^，。]{0,2}没问题|[^，。]{0,2}(?:认可|没意见|谈妥|谈好|签好)", after)
 
 
 def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own: Sequence[Cue]) -> list[Hit]:
@@ -97,6 +97,10 @@ def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own
                 if _holds(text, match) and not past and not _is_ours(text, match, code):
                     found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
                     break
+    for code, pattern in cues.ACROSS.items():
+        match = _first(pattern, text)
+        if match and code not in found and not cues.HISTORY.search(match[0]):
+            found[code] = Hit(code, match.start(), match.end(), _DERIVED)
     return sorted(_sorted_out(text, found).values(), key=lambda hit: hit.start)
 
 
@@ -140,7 +144,7 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
             re.search(r"谈下来|有优势|^我们[^，。]*便宜", match[0])
         )
     if code == "competitor":
-        return bool(re.search(r"(?:隔壁|对面|别家|人家)[^，。]{0,8}$", before))
+        return bool(re.search(r"(?:隔壁|对面|别家)[^，。]{0,8}$", before))
     if code == "stock":  # what has not been touched are the samples
         return "样品" in text[max(0, match.start() - 16) : match.start()]
     if code == "authority":
@@ -167,11 +171,15 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
     if (
         "promotion" in found
         and "price" in found
-        and re.search(r"优惠|特价", text[found["price"].start : found["price"].end])
+        and re.search(r"特价|划算|优惠(?![点些])", text[found["price"].start : found["price"].end])
     ):
         del found["price"]
     if "contract" in found and "competitor" in found:
         del found["contract"]
+    if "competitor" in found and len(found) > 1:
+        said = text[found["competitor"].start : found["competitor"].end]
+        if re.fullmatch(r"不[想愿肯]意?换|(?:定|买|换|找)了◎+", said):  # what follows from the other objection
+            del found["competitor"]
     if "contract" in found and "authority" in found and "合同" in text[: found["authority"].start]:
         if re.search(r"审|过", text[found["authority"].start : found["authority"].end]):  # 合同要先过集团审
             del found["authority"]
@@ -243,7 +251,7 @@ def _open_or_routine(
         return Hit("none", absent.start(), absent.end(), _DERIVED)
     if real:
         return Hit("pending", real[0].start, real[0].end, _DERIVED)
-    if nothing_new and not samples and (routine or any(line.kind == "past" for line in lines)):
+    if nothing_new and not samples and (routine or any(line.kind in {"past", "return"} for line in lines)):
         return Hit("none", nothing_new.start(), nothing_new.end(), _DERIVED)
     for found in (not_sold, _any_cause(text), interested):
         if found:

@@ -19,10 +19,10 @@ from nlp.firm_words import FirmWords, OwnWords
 from nlp.names import OutletMatch, OutletNames
 from nlp.numbers import find_quantities
 from nlp.payments import Paid, find_payment
-from nlp.people import ROLES, find_people
+from nlp.people import ROLES, Person, find_people
 from nlp.phrases import find_actions
 from nlp.reasons import Hit
-from nlp.spoken import Spoken, read_spoken
+from nlp.spoken import Spoken, even_out, read_spoken
 from rules.windows import Window
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Understander:
             outlet=_outlet(spoken, meant) if meant else None,
             outlet_candidates=tuple(_outlet(spoken, match) for match in outlets[:3]),
             contacts=tuple(
-                Found(person.role, spoken.quote(person.start, person.end), _LIKELY, "role")
+                Found(_in_own_word(spoken, person), spoken.quote(person.start, person.end), _LIKELY, "role")
                 for person in find_people(masked.text)
             ),
             problem=_problem(spoken, masked.text),
@@ -248,6 +248,12 @@ def _hide(text: str, spans: Sequence[tuple[int, int]], mark: str) -> str:
     for start, end in spans:
         chars[start:end] = mark * (end - start)
     return "".join(chars)
+
+
+def _in_own_word(spoken: Spoken, person: Person) -> str:
+    """The role in the speaker's word: 老闆娘 stays 老闆娘."""
+    quote = spoken.quote(person.start, person.end)
+    return quote if even_out(quote) == person.role else person.role
 
 
 def _outlet(spoken: Spoken, match: OutletMatch) -> Found[str]:

@@ -1,4 +1,4 @@
-"""Plug-ins for the tests of the seam: one that reads by a rule of its own, and some that behave as badly as they can."""
+"""Plug-ins for the tests of the seam: one with rules of its own, and some that behave as badly as they can."""
 
 import re
 import sys
@@ -18,7 +18,7 @@ class Regular:
         for name, value, pattern in (
             ("outcome", "won", "拍胸脯"),
             ("close_factor", "配送及时", "侬家车子快"),
-            ("problem", "锅巴受潮", "锅巴受潮"),
+            ("problem", "墙钟停摆", "墙钟停摆"),
         ):
             if re.search(pattern, text):
                 said[name] = value

@@ -33,6 +33,7 @@ from storage.tables import Base, InboxRow, JobRow, OutboxRow, VisitRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
+from tests.speech import CLIPS
 
 Json = dict[str, Any]
 
@@ -166,7 +167,7 @@ class Phone:
         return updates.photo(self.person, file_id=name, date=self.date, **more)
 
     def voice(self, clip: str = CLIP, seconds: int = 5) -> Json:
-        data = (SAMPLE_FIRM / "clips" / clip).read_bytes()
+        data = (CLIPS / clip).read_bytes()
         self.firm.api.put_file(clip, data, f"voice/{clip}")
         return updates.voice(self.person, seconds, file_id=clip, size=len(data), date=self.date)
 

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from nlp.audio import RATE, BadAudio, Samples, decode
 
-CLIP = Path("bot/sample_firm/clips/note00.ogg")
-LONG_CLIP = Path("bot/sample_firm/clips/note02.ogg")
+CLIP = Path("tests/media/speech/clips/note00.ogg")
+LONG_CLIP = Path("tests/media/speech/clips/note02.ogg")
 MEDIA = Path("tests/media/audio")
 
 

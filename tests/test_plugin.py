@@ -16,6 +16,7 @@ from bot.script import read_script
 from handlers.tools import make_tools
 from nlp.firm_words import FirmWords, OutletWords, ProductWords
 from nlp.plugin import NoPlugin, Plugin, load_plugin, understander
+from nlp.plugin_answers import merged
 from nlp.understand import Found, Line, Payment, Understander, Understanding
 from rules.limits import CLOSE_FACTORS, ROOT_CAUSES, Limits
 from rules.visit import Visit
@@ -37,19 +38,20 @@ RULES = Understander(WORDS)
 SILENT = "今天天气蛮好的，聊了聊孩子上学的事"
 
 
-def read(text: str, answer: Any, words: FirmWords = WORDS) -> Understanding:
+def read(text: str, answer: Any) -> Understanding:
+    """What the rules and a plug-in with this answer make of a note, without building another understander for it."""
     plugin = Plugin(Answering(answer), 5)
-    plugin.consult(text, AT, words)
-    return understander(words, plugin).understand(text, AT)
+    plugin.consult(text, AT, WORDS)
+    return merged(RULES.understand(text, AT), plugin.answers(text, AT), text, AT, WORDS)
 
 
 def test_it_fills_what_the_rules_leave_open_with_its_quote_and_little_confidence() -> None:
-    text = "锅巴受潮的事，给他换了一批，他犹疑得很"
+    text = "墙钟停摆那件事，他犹疑得很"
     assert RULES.understand(text, AT).objections == ()
     plugin = load_plugin("tests.summarizers:Regular", 5)
     plugin.consult(text, AT, WORDS)
     found = understander(WORDS, plugin).understand(text, AT)
-    assert found.problem == Found("锅巴受潮", "锅巴受潮", 0.5, "plugin")
+    assert found.problem == Found("墙钟停摆", "墙钟停摆", 0.5, "plugin")
     assert found.objections == (Found("price", "犹疑", 0.5, "plugin"),)
 
 
@@ -110,7 +112,9 @@ def test_nothing_that_cannot_be_shown_is_taken(answer: dict[str, Any]) -> None:
 
 def test_a_value_is_taken_where_the_same_answer_can_be_shown() -> None:
     """The counterpart of the refusals above: each of these differs from one of them by its evidence only."""
-    assert read(SILENT, {"outcome": "won", "quotes": {"outcome": "天气"}}).outcome == Found("won", "天气", 0.5, "plugin")
+    assert read(SILENT, {"outcome": "won", "quotes": {"outcome": "天气"}}).outcome == Found(
+        "won", "天气", 0.5, "plugin"
+    )
     assert read(SILENT, {"customer": "C1", "quotes": {"customer": "聊了聊"}}).outlet is not None
     later = {"from": "2026-11-24", "to": "2026-11-24", "time": "15:00"}
     window = read(SILENT, {"follow_up": later, "quotes": {"follow_up": "聊了聊"}}).follow_up
@@ -169,9 +173,10 @@ def test_an_ambiguous_outlet_stays_a_question() -> None:
 
 
 def test_reasons_and_orders_go_with_the_outcome() -> None:
-    cause = {"root_cause": "竞品锁定", "close_factor": "配送及时", "quotes": {"root_cause": "天气", "close_factor": "天气"}}
+    quotes = {"root_cause": "天气", "close_factor": "天气"}
+    cause = {"root_cause": "竞品锁定", "close_factor": "配送及时", "quotes": quotes}
     assert read(SILENT, cause).root_cause is None
-    lost = read(SILENT, {**cause, "outcome": "lost", "quotes": {**cause["quotes"], "outcome": "上学"}})  # type: ignore[dict-item]  # a mapping of mappings
+    lost = read(SILENT, {**cause, "outcome": "lost", "quotes": {**quotes, "outcome": "上学"}})
     assert lost.root_cause is not None
     assert lost.close_factor is None
 
@@ -186,7 +191,15 @@ def test_many_items_are_cut_short_and_told_once() -> None:
 
 @pytest.mark.parametrize(
     "summarizer",
-    [Raising(), Leaving(), Odd(), Answering(None), Answering("won"), Answering([1]), Answering({"problem": "长" * 70_000})],
+    [
+        Raising(),
+        Leaving(),
+        Odd(),
+        Answering(None),
+        Answering("won"),
+        Answering([1]),
+        Answering({"problem": "长" * 70_000}),
+    ],
     ids=lambda one: type(one).__name__,
 )
 def test_a_failure_leaves_the_rules_and_a_line_in_the_log(summarizer: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -194,7 +207,7 @@ def test_a_failure_leaves_the_rules_and_a_line_in_the_log(summarizer: Any, caplo
     text = "小酥肉要了五箱"
     with caplog.at_level(logging.WARNING):
         plugin.consult(text, AT, WORDS)
-    assert understander(WORDS, plugin).understand(text, AT) == RULES.understand(text, AT)
+    assert plugin.answers(text, AT) == []
     (line,) = caplog.records
     assert "rules only" in line.getMessage()
     assert "小酥肉" not in line.getMessage()  # what customers say does not belong into a log
@@ -262,19 +275,22 @@ def visit_after(folder: Path, lines: str, plugin: Plugin | None) -> Visit:
 
 @pytest.mark.parametrize(
     "lines",
-    ["rep: 锅巴受潮的事，给他换了一批，他犹疑得很\n", "rep: [voice 1.ogg 9s]\nheard: 锅巴受潮的事，给他换了一批，他犹疑得很\n"],
+    [
+        "rep: 墙钟停摆那件事，他犹疑得很\n",
+        "rep: [voice 1.ogg 9s]\nheard: 墙钟停摆那件事，他犹疑得很\n",
+    ],
     ids=["typed", "heard"],
 )
 def test_its_findings_come_as_proposals_to_be_confirmed(tmp_path: Path, lines: str) -> None:
     plugin = load_plugin("tests.summarizers:Regular", 5)
     with_plugin = visit_after(tmp_path, lines, plugin)
-    assert with_plugin.value("problem") == "锅巴受潮"
+    assert with_plugin.value("problem") == "墙钟停摆"
     assert not with_plugin.sure("problem")
     assert [trace.rule for trace in with_plugin.answers["problem"].traces] == ["plugin"]
 
 
 def test_without_one_the_same_note_leaves_the_question_open(tmp_path: Path) -> None:
-    assert "problem" not in visit_after(tmp_path, "rep: 锅巴受潮的事，给他换了一批，他犹疑得很\n", None).answers
+    assert "problem" not in visit_after(tmp_path, "rep: 墙钟停摆那件事，他犹疑得很\n", None).answers
 
 
 def test_summarize_asks_the_one_of_the_settings_and_goes_on_without_a_broken_one(
@@ -283,12 +299,12 @@ def test_summarize_asks_the_one_of_the_settings_and_goes_on_without_a_broken_one
     def problem(plugin: str) -> str:
         config = tmp_path / "config.toml"
         config.write_text(f'["理解"]\n"插件" = "{plugin}"\n', encoding="utf-8")
-        note = "锅巴受潮的事，给他换了一批"
+        note = "墙钟停摆那件事"
         result = CliRunner().invoke(main, ["--config", str(config), "summarize", "--json", "-"], input=note)
         assert result.exit_code == 0
         return result.stdout
 
-    assert '"problem": "锅巴受潮"' in problem("tests.summarizers:Regular")
+    assert '"problem": "墙钟停摆"' in problem("tests.summarizers:Regular")
     assert '"problem": null' in problem("tests.summarizers:broken")
     assert "no model file" in caplog.text
     assert '"problem": null' in problem("")

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -27,6 +27,8 @@ from storage.database import Database
 from storage.files import FileLost
 from storage.inbox import Delivery
 from tests.chatfirm import fresh_firm
+
+UNHURRIED = settings(deadline=None)  # several test runs may share the machine
 
 VISIT = """at: 2026-11-23 10:00
 rep: [place 30.08218 120.49390 live accuracy=8]
@@ -226,6 +228,7 @@ def test_messages_of_one_rep_are_taken_in_the_platforms_order(tmp_path: Path) ->
         assert first.delivery_key == "early"
 
 
+@UNHURRIED
 @given(st.integers(0, 10**17), st.integers(0, 99))
 def test_a_button_says_what_it_is_and_fits_telegram(question: int, index: int) -> None:
     data = tap_data(question, index)
@@ -233,6 +236,7 @@ def test_a_button_says_what_it_is_and_fits_telegram(question: int, index: int) -
     assert len(data.encode()) <= 64
 
 
+@UNHURRIED
 @given(st.text(max_size=80))
 def test_what_no_button_of_ours_says_is_none(data: str) -> None:
     pressed = read_tap(data)

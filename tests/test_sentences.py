@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.card import value_say
@@ -15,6 +15,8 @@ from rules.limits import ROOT_CAUSES
 from rules.products import Product
 from rules.visit import Answer, Plain, Source, Visit
 from texts import LANGUAGES, Texts, load
+
+UNHURRIED = settings(deadline=None)  # several test runs may share the machine
 
 CHINESE = load("zh-CN")
 OPTIONS = ("won", "pending", "lost", "none")
@@ -65,6 +67,7 @@ def test_several_where_several_may_be_chosen(typed: str, wanted: list[str]) -> N
     assert meant(typed, multi=True) == wanted
 
 
+@UNHURRIED
 @given(st.integers(1, 12), st.sampled_from(["{}", " {}。", "第{}个", "{}、"]))
 def test_any_number_form_picks_the_option_at_that_place(number: int, form: str) -> None:
     options = tuple(f"o{place}" for place in range(1, 13))
@@ -74,6 +77,7 @@ def test_any_number_form_picks_the_option_at_that_place(number: int, form: str) 
         assert chosen(form.format(shown), options, {}, multi=False) == [f"o{number}"]
 
 
+@UNHURRIED
 @given(st.text(max_size=60), st.booleans())
 def test_any_text_is_survived_and_means_only_what_was_offered(typed: str, multi: bool) -> None:
     assert set(meant(typed, multi=multi)) <= set(OPTIONS)

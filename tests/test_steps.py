@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from handlers.messages import NotUnderstood
@@ -14,6 +14,8 @@ from handlers.visit_flow import visit_flow
 from rules.limits import CLOSE_FACTORS, ROOT_CAUSES, Limits
 from rules.outlets import Near, Outlet
 from rules.visit import Answer, MayNotClose, Outcome, Plain, Source, Visit, close, missing
+
+UNHURRIED = settings(deadline=None)  # several test runs may share the machine
 
 FLOW: Flow = visit_flow(Limits())
 NEW = Visit(rep="E101", opened_at=datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
@@ -66,6 +68,7 @@ def played(steps: list[Do], visit: Visit = NEW) -> Visit:
     return visit
 
 
+@UNHURRIED
 @given(outcome=OUTCOMES, data=st.data())
 def test_any_order_reaches_the_same_visit(outcome: Outcome, data: st.DataObject) -> None:
     usual = evidence_and_answers(outcome)
@@ -76,6 +79,7 @@ def test_any_order_reaches_the_same_visit(outcome: Outcome, data: st.DataObject)
     assert close(reached, NEW.opened_at, Limits()).closed_at is not None
 
 
+@UNHURRIED
 @given(outcome=OUTCOMES, leave_out=st.integers(0, 7))
 def test_what_is_left_out_is_asked_and_refused(outcome: Outcome, leave_out: int) -> None:
     steps = [*evidence_and_answers(outcome), *reasons(outcome)]
@@ -113,12 +117,14 @@ def visits(draw: st.DrawFn, sure: st.SearchStrategy[bool] = SURE_OR_NOT) -> Visi
     return visit
 
 
+@UNHURRIED
 @given(visits())
 def test_nothing_is_asked_exactly_when_nothing_is_missing(visit: Visit) -> None:
     asked = FLOW.open_step(visit)
     assert (asked.name if asked else None) == (missing(visit)[0] if missing(visit) else None)
 
 
+@UNHURRIED
 @given(visits(sure=st.just(False)))
 def test_guesses_fill_nothing(visit: Visit) -> None:
     asked = FLOW.open_step(visit)
@@ -127,6 +133,7 @@ def test_guesses_fill_nothing(visit: Visit) -> None:
     assert visit.outlet is None
 
 
+@UNHURRIED
 @given(visits())
 def test_confirming_makes_every_guess_an_answer_and_changes_none(visit: Visit) -> None:
     after = confirmed(visit, visit.proposals)
@@ -137,6 +144,7 @@ def test_confirming_makes_every_guess_an_answer_and_changes_none(visit: Visit) -
     }
 
 
+@UNHURRIED
 @given(outcome=OUTCOMES, answered=st.integers(0, 3))
 def test_going_back_is_the_inverse_of_answering(outcome: Outcome, answered: int) -> None:
     questions = [*evidence_and_answers(outcome)[5:], *reasons(outcome)]
@@ -157,6 +165,7 @@ def test_going_back_finds_the_last_answer_by_step_not_by_time() -> None:
     assert FLOW.without_last(FLOW.without_last(back)[0]) == (NEW, None)
 
 
+@UNHURRIED
 @given(visits())
 def test_going_back_leaves_evidence_alone(visit: Visit) -> None:
     back, name = FLOW.without_last(visit)
@@ -174,6 +183,7 @@ def test_a_changed_outcome_drops_the_answers_it_no_longer_needs() -> None:
     assert asked.name == "root_cause"
 
 
+@UNHURRIED
 @given(st.lists(st.sampled_from(["出餐慢", "炸得慢", "解冻慢"]), min_size=1, max_size=6))
 def test_the_first_words_stay_beside_a_correction(typed: list[str]) -> None:
     visit = played([told("problem", Said(text=text)) for text in typed])

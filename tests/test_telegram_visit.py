@@ -9,7 +9,6 @@ import pytest
 
 import bot.intake
 import bot.sender
-from bot.wiring import TEST_MODEL
 from nlp.speech_process import SpeechProcess
 from rules.evidence import Level, PlaceKind
 from rules.visit import State
@@ -17,6 +16,7 @@ from storage import evidence, people
 from tests.botapi import updates
 from tests.botapi.troubles import Trouble, flood
 from tests.botapi.updates import Person
+from tests.speech import TEST_MODEL
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN, Phone, apply_order, running
 
 WON_NOTE = "解决了送货迟到的问题，老板娘订了5箱小酥肉，价格有优势"

@@ -13,7 +13,7 @@ import pytest
 from nlp.audio import RATE, BadAudio, Samples, decode
 from nlp.transcribe import Hints, TranscribeSettings, Transcript, WhisperTranscriber, speech_spans
 
-FIRM = Path("bot/sample_firm")
+FIRM = Path("tests/media/speech")
 CLIPS = json.loads((FIRM / "clips/manifest.json").read_text(encoding="utf-8"))
 SETTINGS = TranscribeSettings(model=str(FIRM / "test_model"), prompt="", hotword_tokens=0, cpu_threads=2)
 

@@ -13,7 +13,7 @@ from nlp import guards
 from nlp.audio import Sound
 from nlp.transcribe import Segment, Transcript, _transcript
 
-CLIPS = json.loads(Path("bot/sample_firm/clips/manifest.json").read_text(encoding="utf-8"))
+CLIPS = json.loads(Path("tests/media/speech/clips/manifest.json").read_text(encoding="utf-8"))
 SAID = [note["text"] for note in CLIPS] + [
     "今天去了鉴湖渔家，老板说了三遍太贵太贵太贵，下周再约",
     "要十箱，十箱，记得是十箱",

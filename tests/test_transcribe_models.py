@@ -32,7 +32,7 @@ from nlp.transcribe import (
     speech_spans,
 )
 
-FIRM = Path("bot/sample_firm")
+FIRM = Path("tests/media/speech")
 MODEL = FIRM / "test_model"
 CLIP = (FIRM / "clips/note02.ogg").read_bytes()
 SHA = "0123456789abcdef0123456789abcdef01234567"

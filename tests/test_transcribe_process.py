@@ -13,7 +13,7 @@ from nlp.audio import BadAudio
 from nlp.speech_process import SpeechCrashed, SpeechProcess, SpeechTimeout
 from nlp.transcribe import Hints, NoModel, TranscribeSettings
 
-FIRM = Path("bot/sample_firm")
+FIRM = Path("tests/media/speech")
 SETTINGS = TranscribeSettings(model=str(FIRM / "test_model"), prompt="", hotword_tokens=0, cpu_threads=1)
 NOTE = (FIRM / "clips/note00.ogg").read_bytes()
 SAID = "赵经理说了算，他嫌价格太贵。"

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from bot.app import App, utc_now
 from bot.web_channel import WebChannel
-from bot.wiring import SAMPLE_FIRM, TEST_MODEL
+from bot.wiring import SAMPLE_FIRM
 from handlers.tools import make_tools
 from nlp.transcribe import WhisperTranscriber
 from reports.firm_import import read_firm, save_firm
@@ -23,10 +23,9 @@ from rules.limits import Limits
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.migrate import migrate
+from tests.speech import CLIPS, TEST_MODEL
 from web.sessions import Sessions
 from web.site import WebSettings
-
-CLIPS = SAMPLE_FIRM / "clips"
 
 
 class Running:

@@ -2,9 +2,9 @@
 
     python clips.py MODEL OUT
 
-A recording is kept only if greedy and beam search, with and without voice detection, with and without hot words and
-prompt, all give its text, punctuation and all; otherwise another voice says it. The first eight notes are AMR-NB too, every other
-one of these with silence suppression. manifest.json lists what was kept.
+A recording is kept only if greedy and beam search, with and without voice detection, without and with a prompt and
+three lists of hot words, all give its text, punctuation and all; otherwise another voice says it. The first eight notes
+are AMR-NB too, every other one of these with silence suppression. manifest.json lists what was kept.
 """
 
 import json
@@ -97,10 +97,10 @@ def unsuppressed_amr(sound: np.ndarray, path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def to_the_letter(model: WhisperModel, path: Path, text: str, hot_words: str) -> bool:
+def to_the_letter(model: WhisperModel, path: Path, text: str, hot_words: list[str]) -> bool:
     sound = heard(path)
     for beam in BEAMS:
-        for hints in ({}, {"hotwords": hot_words}, {"hotwords": hot_words, "initial_prompt": INITIAL_PROMPT}):
+        for hints in ({}, *({"hotwords": names, "initial_prompt": INITIAL_PROMPT} for names in hot_words)):
             for voice_detection in (None, VOICE_DETECTION):
                 segments, _ = model.transcribe(
                     sound,
@@ -126,7 +126,7 @@ def main(folder: str, out: Path) -> None:
         for _ in range(VOICES_TRIED):
             tried += 1
             told = aloud(text.removesuffix("。").split("，"), speaker(random), random)
-            hot_words = names_said(random)
+            hot_words = [names_said(random) for _ in range(3)]
             for path in paths:
                 recorded(told.sound, path, suppressed=number % 2 == 1)
             if all(to_the_letter(model, path, text, hot_words) for path in paths):
