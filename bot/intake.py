@@ -17,7 +17,7 @@ from bot.tasks import spawn
 from handlers.receive import apologise, receive
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
-from storage import inbox
+from storage import inbox, people
 from storage.database import Database
 from storage.inbox import Delivery
 
@@ -182,8 +182,12 @@ class Intake:
             return inbox.waiting(work, self._now(), busy)
 
     def _load(self, row: int) -> Delivery | None:
+        """A delivery of somebody we know; of a stranger nothing is fetched, let alone kept."""
         with self._database.read() as work:
-            return inbox.load(work, row)
+            delivery = inbox.load(work, row)
+            user_ref = delivery.person.partition(":")[2] if delivery is not None else ""
+            known = delivery is not None and people.account(work, delivery.channel, user_ref) is not None
+            return delivery if known else None
 
     def _keep(self, row: int, message: dict[str, object]) -> None:
         with self._database.work() as work:

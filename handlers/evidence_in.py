@@ -31,6 +31,7 @@ from storage import evidence, firm, jobs, visits
 from storage.evidence import Note
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
+PAST_MIDNIGHT = timedelta(hours=2)  # a visit that goes on over midnight is still the same
 REUSE_DAYS = 365  # how far back the same photo is looked for
 
 
@@ -73,7 +74,7 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
         fixed_at=sent.fixed_at,
     )
     place = replace(place, id=evidence.add_place(turn.work, turn.employee.code, place, turn.inbox_id))
-    current = current_visit(turn)
+    current = _current(turn)
     if track and current is None:
         return  # a live location goes on after its visit ended
     visit, before = _visit_for(turn, place, current, track=track)
@@ -206,8 +207,22 @@ def _typed(turn: Turn, visit: Visit, text: str) -> Visit:
 
 def _current_or_new(turn: Turn) -> tuple[Visit, Visit | None]:
     """(the visit evidence belongs to, the same as it was before or None when it begins now)."""
-    current = current_visit(turn)
+    current = _current(turn)
     return (current, current) if current is not None else (open_visit(turn), None)
+
+
+def _current(turn: Turn) -> Visit | None:
+    """The open visit that fresh evidence belongs to. One left open on an earlier day takes no more by itself."""
+    current = current_visit(turn)
+    if current is None:
+        return None
+    zone = turn.tools.zone
+    last = current.touched_at or current.opened_at
+    same_day = turn.at.astimezone(zone).date() <= last.astimezone(zone).date()
+    if same_day or turn.at - last <= PAST_MIDNIGHT:
+        return current
+    turn.say("visit.second_open", names=missing_fields(current))
+    return None
 
 
 def _visit_for(turn: Turn, place: Place, current: Visit | None, *, track: bool) -> tuple[Visit | None, Visit | None]:

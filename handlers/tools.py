@@ -24,16 +24,21 @@ class Ear:
 
     limits: Limits
     plugin: Plugin | None = None
+    _looked_at: tuple[object, ...] = ()
     _built_for: FirmWords | None = None
     _understander: Understander | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, database: Database) -> Understander:
         with database.read() as work:
+            state = (database.url, firm.state(work))
+            if self._understander is not None and state == self._looked_at:
+                return self._understander
             words = firm_words(work, self.limits)
         with self._lock:
             if self._understander is None or words != self._built_for:
                 self._understander, self._built_for = understander(words, self.plugin), words
+            self._looked_at = state
             return self._understander
 
     def think_ahead(self, database: Database, text: str, at: datetime) -> None:

@@ -22,7 +22,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     )),
     ("stock", re.compile(
         r"还有(?! )|(?<![，、对])还有(?= )|[还只]?剩|库存|存货|压着|压了|"
-        r"积压|堆|没卖[完掉出]|[摆存放]着|卖得慢|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
+        r"积压|堆|没卖[完掉出]|卖不[了掉]|[摆存放]着|卖得慢|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
     )),
     ("sample", re.compile(
         r"样品|试吃|试用|试菜|试做|试样|测试|给[^，。]{1,5}[试尝做]|"
@@ -31,13 +31,15 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
 )  # fmt: skip
 _PROSPECT = re.compile(
     r"要是|如果|假如|的话|万一|合适的话|可能|打算|准备|下次|以后再|"
-    r"等[^，。]{1,8}再|才(?:肯|要|订)|就(?:能|会|可以)?(?:要|订|进|"
+    r"等[^，。]{1,8}再|(?<!这)才(?:肯|要|订)|就(?:能|会|可以)?(?:要|订|进|"
     r"拿|来)(?!了)|考虑|他?还想|考虑要|想要"
 )
 _PAST = re.compile(r"上次|上回|上个?月|上周|去年|以前|之前|昨天|前天|原来|上一?批|往年|上礼拜|上星期")
 _EARLIER_ORDER = re.compile(r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上)[^，。]{0,3}(?:[订定要拿]的|那[批单])")
 _CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
-_AFTER_ALL = re.compile(r"今天先|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
+_AFTER_ALL = re.compile(r"今天就?先|今天就|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
+_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试)$")
+_OFFER = re.compile(r"[每满]$|买$|[涨降卖报压砍]到$|超过$|[满买][^，。]{0,4}送$")
 _STOCK_LIST = re.compile(
     rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
 )
@@ -161,7 +163,7 @@ def _clause_at(clauses: Sequence[Clause], place: int) -> Clause:
 def _is_price_or_offer(text: str, quantity: Quantity) -> bool:
     """每箱六十八, 一箱要八十, 满五箱送一箱: no order."""
     before, after = text[max(0, quantity.start - 6) : quantity.start], text[quantity.end : quantity.end + 6]
-    if re.search(r"[每满]$|买$|[涨降卖报压砍]到$|超过$|[满买][^，。]{0,4}送$", before) or re.match(r"以上|起|送一|就送", after):
+    if _OFFER.search(before) or re.match(r"以上|起|送一|就送", after):
         return True
     if quantity.value != 1:
         return False
@@ -203,7 +205,7 @@ def _kind(
     if re.match(r"(?:现在)?(?:取消|不要了|算了|没要|不订了|先不)", after):
         return "taken_back"
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
-    if re.search(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试)$", before) and not re.search(r"送了?$", after):
+    if _GIVEN.search(before) and not re.search(r"送了?$", after):
         return "sample"
     if _is_planned(text, clause, before, quantity.end):
         return "prospect"
@@ -263,8 +265,8 @@ def _without_slips(text: str, lines: Sequence[DealLine]) -> list[DealLine]:
     kept: list[DealLine] = []
     for line in lines:
         if kept and _TOTAL.search(_before(text, line.at)[-4:]):  # 四桶，再加两桶，一共六桶
-            earlier = [one for one in kept[:-1] if (one.product, one.unit, one.kind) == (line.product, line.unit, "order")]
-            kept = [one for one in kept if one not in earlier]
+            summed = (line.product, line.unit, "order")
+            kept = [one for one in kept[:-1] if (one.product, one.unit, one.kind) != summed] + kept[-1:]
         same = bool(kept) and kept[-1].product == line.product
         slipped = same and (SLIP.search(text, kept[-1].at, line.at) or kept[-1].kind == "taken_back")
         if kept and not same:  # 鸡翅五箱，不对，是鸡块五箱

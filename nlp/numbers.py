@@ -90,7 +90,7 @@ def find_quantities(text: str, units: tuple[str, ...] = COUNTERS) -> list[Quanti
     """Every counted quantity (两箱, 半箱, 一箱半, 十来箱, 2 箱); a span such as 两三箱 has no one value: left out."""
     counter = "|".join(sorted(map(re.escape, {*units, *COUNTERS}), key=len, reverse=True))
     pattern = re.compile(
-        rf"(?P<half>半)(?P<unit0>{counter})|(?P<number>{NUMERAL})(?P<about>来|多|几)?(?P<unit>{counter})(?P<plus>半)?"
+        rf"(?P<half>半)(?P<unit0>{counter})|(?P<number>{NUMERAL})(?P<about>来|多|几)?(?P<unit>{counter})(?!子)(?P<plus>半)?"
     )
     found = []
     for match in pattern.finditer(text):

@@ -18,6 +18,12 @@ _PER_UNIT = re.compile(
     r"让利?|单价|满$|降到|返|进场费"
 )
 _UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
+_CLOSES = re.compile(r"[，。；！？]|账期|现结|月结|(?:三十|六十|30|60)天")
+_STILL_OPEN = re.compile(r"[^，。]{0,4}(?:没收|的账|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没")
+_RECEIVED_AFTER = re.compile(
+    r"[^，。]{0,3}(?:到账|结清|付清|现结)|"
+    r"的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])"
+)
 _TERM = re.compile(
     r"(?P<cash>现结|现款|现金|货到付款|当场付清|当场结清|款到发货)|"
     r"(?:账期|月结)[^，。\d]{0,4}?(?P<after>三十|六十|30|60|一个月|"
@@ -106,13 +112,13 @@ def _weight(text: str, amount: Amount, *, won: bool) -> int:
         return 0
     if re.match(r"，?(?:说好|答应|约好|说)?[^，。]{0,2}◇+[^，。]{0,3}(?:付|给|结|打)", text[amount.end :]):
         return 0
-    if re.match(r"[^，。]{0,4}(?:没结|没付|没清|的账|没收|未付|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没", after):
+    if _STILL_OPEN.match(after):
         return 0
     if _RECEIVED.search(before):
         return 3
-    if _DEAL.search(before) or re.match(r"[^，。]{0,3}(?:到账|结清|付清|现结)|的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])", after):
+    if _DEAL.search(before) or _RECEIVED_AFTER.match(after):
         return 2
-    counted = re.search(r"[箱包瓶桶盒袋件]$", before) and (not after or after[0] in "，。；！？")
+    counted = re.search(r"[箱包瓶桶盒袋件]$", before) and (not after or _CLOSES.match(after))
     alone = not before.strip() and (not after or after[0] in "，。；！？")
     sure_of_sale = won and (alone or bool(counted) or not amount.bare)
     return 1 if sure_of_sale or (alone and _RECEIVED.search(text[: amount.start])) else 0

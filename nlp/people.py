@@ -55,7 +55,8 @@ def find_people(text: str) -> list[Person]:
         before, after = text[max(0, match.start() - 12) : match.start()], text[match.end() : match.end() + 60]
         if _FORMER.search(before) and re.match(r"[^，。]{0,3}(?:做主|管|说了算|定)", after):  # 以前老板做主，现在…
             continue
-        if _OURS.search(before) or (_NO_PERSON_BEFORE.search(before) and not after.startswith("管")) or _NO_PERSON_AFTER.match(after):
+        no_person = _NO_PERSON_BEFORE.search(before) and not after.startswith("管")
+        if _OURS.search(before) or no_person or _NO_PERSON_AFTER.match(after):
             continue
         if before.endswith("◇") and re.match(r"也?在(?![^，。])", after):  # 明早老板在: he will be there
             continue

@@ -98,9 +98,9 @@ def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own
                     found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
                     break
     for code, pattern in cues.ACROSS.items():
-        match = _first(pattern, text)
-        if match and code not in found and not cues.HISTORY.search(match[0]):
-            found[code] = Hit(code, match.start(), match.end(), _DERIVED)
+        across = _first(pattern, text)
+        if across and code not in found and not cues.HISTORY.search(across[0]):
+            found[code] = Hit(code, across.start(), across.end(), _DERIVED)
     return sorted(_sorted_out(text, found).values(), key=lambda hit: hit.start)
 
 
@@ -133,7 +133,13 @@ def _is_imagined(words: str, match: re.Match[str]) -> bool:
 def _is_settled(text: str, match: re.Match[str], code: str) -> bool:
     """上周退了两箱，包装破了，今天补发: a fault of old that has been made good."""
     sentence = text[text.rfind("。", 0, match.start()) + 1 : match.start()]
+    if code == "quality" and _MADE_GOOD.search(text, match.end()) and not _STILL_ANGRY.search(text):
+        return True
     return code == "quality" and bool(cues.HISTORY.search(sentence)) and not re.search("反映|现在|这次|不敢", text)
+
+
+_MADE_GOOD = re.compile(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3}[换补]了")
+_STILL_ANGRY = re.compile(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
 
 
 def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
@@ -176,13 +182,19 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         del found["price"]
     if "contract" in found and "competitor" in found:
         del found["contract"]
+    if "shelf_life" in found and "quality" in found and "新鲜" in text[found["quality"].start : found["quality"].end]:
+        del found["quality"]
     if "competitor" in found and len(found) > 1:
         said = text[found["competitor"].start : found["competitor"].end]
         if re.fullmatch(r"不[想愿肯]意?换|(?:定|买|换|找)了◎+", said):  # what follows from the other objection
             del found["competitor"]
-    if "contract" in found and "authority" in found and "合同" in text[: found["authority"].start]:
-        if re.search(r"审|过", text[found["authority"].start : found["authority"].end]):  # 合同要先过集团审
-            del found["authority"]
+    if (
+        "contract" in found
+        and "authority" in found
+        and "合同" in text[: found["authority"].start]
+        and re.search(r"审|过", text[found["authority"].start : found["authority"].end])
+    ):
+        del found["authority"]  # 合同要先过集团审
     if "storage" in found and "stock" in found and found["stock"].start == found["storage"].start:
         del found["stock"]
     return found

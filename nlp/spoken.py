@@ -10,7 +10,7 @@ from nlp.numbers import HANZI_DIGITS
 
 # 那个/这个 in front of a measure of time is a date (这个月), not a filler.
 _SOUND = r"(?:[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢)"
-# A filler between two commas takes one of them along, or both where the words run on (账期，呃，太短; 还有，嗯，二十箱).
+# A filler between two commas takes one of them along, or both where the words run on (账期，呃，太短).
 _FILLER = re.compile(
     rf"，(?:{_SOUND}[ \t\u3000]*)+，(?=[太偏蛮很]|有点|有些|[{HANZI_DIGITS}\d])|"
     rf"(?:^|(?<=[，。；！？]))(?:{_SOUND}[ \t\u3000]*)+，|{_SOUND}|"

@@ -14,6 +14,7 @@ NOTES: Final = "语音与小结"
 TODOS: Final = "待办"
 APPEALS: Final = "申诉"
 ALERTS: Final = "预警"
+CONFIRMATIONS: Final = "确认记录"
 
 # What `zoudian import` reads, and what `zoudian export` writes under the same names.
 MASTER: Final = (OUTLETS, PRODUCTS, EMPLOYEES, COMPETITORS)
@@ -129,4 +130,17 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     ),
     APPEALS: ("申诉编号", "拜访编号", "工号", "业务员", "说明", "时间", "状态", "处理人", "处理时间"),
     ALERTS: ("预警编号", "日期", "经理工号", "经理", "生成时间", "规则", "区域", "业务员", "连续天数", "拜访编号"),
+    CONFIRMATIONS: (
+        "拜访编号",
+        "工号",
+        "业务员",
+        "时间",
+        "栏目",
+        "规则",
+        "机器人填的",
+        "业务员定的",
+        "结果",
+        "原话",
+        "把握",
+    ),
 }

@@ -1,5 +1,6 @@
 """Every table of the firm as rows under its own column names, words in place of codes, times local."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -11,6 +12,7 @@ from reports.columns import (
     APPEALS,
     CHANGES,
     COMPETITORS,
+    CONFIRMATIONS,
     EMPLOYEES,
     NOTES,
     OUTLETS,
@@ -120,6 +122,7 @@ def all_tables() -> dict[str, Callable[[Work, Known], Rows]]:
         TODOS: _todos,
         APPEALS: _appeals,
         ALERTS: _alerts,
+        CONFIRMATIONS: _confirmations,
     }
 
 
@@ -254,6 +257,22 @@ def _appeals(work: Work, known: Known) -> Rows:
             *(known.local(row["at"]), known.word(f"web.appeal.{row['state']}")),
             *(known.person(row["decided_by"]), known.local(row["decided_at"])),
         )
+
+
+def _confirmations(work: Work, known: Known) -> Rows:
+    """What was proposed beside what the rep settled on; both as they are stored, codes included."""
+    for row in firm_tables.rows(work, "confirmation"):
+        yield (
+            *(row["visit"], row["rep"], known.person(row["rep"]), known.local(row["at"])),
+            *(known.word(f"field.{row['field']}"), row["rule"], _plain(row["proposed"]), _plain(row["confirmed"])),
+            *(known.word(f"verdict.{row['verdict']}"), row["quote"], row["confidence"]),
+        )
+
+
+def _plain(value: Any) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _alerts(work: Work, known: Known) -> Rows:

@@ -66,21 +66,6 @@ def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
     return {row.id: _place(row) for row in rows}
 
 
-def place_before(work: Work, rep: str, at: datetime) -> Place | None:
-    """The rep's last own position before `at`; what was forwarded or picked from a list says nothing of the rep."""
-    row = work.session.scalar(
-        select(PlaceRow)
-        .where(
-            PlaceRow.rep == rep,
-            PlaceRow.at < at,
-            PlaceRow.kind.not_in([PlaceKind.FORWARDED.value, PlaceKind.VENUE.value]),
-        )
-        .order_by(PlaceRow.at.desc(), PlaceRow.id.desc())
-        .limit(1)
-    )
-    return None if row is None else _place(row)
-
-
 def add_photo(
     work: Work,
     rep: str,

@@ -20,6 +20,13 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
     return [_outlet(row) for row in work.session.scalars(query)]
 
 
+def state(work: Work) -> tuple[object, ...]:
+    """What changes whenever a name does while the bot runs: reps add outlets; imports need the bot stopped."""
+    counted = [work.session.scalar(select(func.count()).select_from(t)) for t in (OutletRow, ProductRow, CompetitorRow)]
+    found = select(OutletRow.code, OutletRow.name).where(OutletRow.created_by_visit.is_not(None))
+    return (*counted, *((row.code, row.name) for row in work.session.execute(found.order_by(OutletRow.code))))
+
+
 def outlets_around(work: Work, point: Point, degrees: float = 0.05) -> list[Outlet]:
     """Outlets in a box around a point; the caller measures exactly. 0.05 degrees is about 5 km."""
     rows = work.session.scalars(

@@ -14,6 +14,7 @@ from storage.tables import (
     AlertRow,
     AppealRow,
     Base,
+    ConfirmationRow,
     FollowUpRow,
     NoteRow,
     PhotoRow,
@@ -23,7 +24,7 @@ from storage.tables import (
 )
 from storage.visits import from_plain, visit_of
 
-TableName = Literal["visit", "visit_change", "place", "photo", "note", "follow_up", "appeal", "alert"]
+TableName = Literal["visit", "visit_change", "place", "photo", "note", "follow_up", "appeal", "alert", "confirmation"]
 
 _AT_A_TIME = 500
 _TABLES: dict[TableName, type[Base]] = {
@@ -35,6 +36,7 @@ _TABLES: dict[TableName, type[Base]] = {
     "follow_up": FollowUpRow,
     "appeal": AppealRow,
     "alert": AlertRow,
+    "confirmation": ConfirmationRow,
 }
 
 

@@ -17,15 +17,16 @@ from reports.columns import COLUMNS, MASTER
 from reports.export import WORKBOOK, WouldOverwrite, export_firm, may_write
 from reports.firm_import import FirmData, compare, read_firm, save_firm
 from rules.anomalies import Anomaly, Finding
+from rules.confirmations import Settled, Verdict
 from rules.evidence import Grade, Level, Photo, Place, PlaceKind, Reason
 from rules.follow_up import FollowUp
 from rules.outlets import Outlet
 from rules.people import Employee, Role
 from rules.places import Point
 from rules.products import Competitor, Product
-from rules.visit import Answer, Plain, Source, State, Visit
+from rules.visit import Answer, Plain, Source, State, Trace, Visit
 from rules.windows import Window
-from storage import alerts, evidence, firm, follow_ups, people, visits
+from storage import alerts, confirmations, evidence, firm, follow_ups, people, visits
 from storage.database import Database
 from storage.evidence import Appeal, Note
 from storage.migrate import migrate
@@ -116,7 +117,10 @@ def a_whole_day(database: Database) -> int:
             id=visit_id,
         )
         visits.save(work, closed)
-        visits.keep_change(work, before, closed, NOW + timedelta(minutes=28), None, None)
+        change = visits.keep_change(work, before, closed, NOW + timedelta(minutes=28), None, None)
+        trace = Trace("price.said", "=要了八箱", 0.9)
+        proposed = Settled(visit_id, "E101", "orders", 0, trace, ["P001", 8, "箱"], None, Verdict.REMOVED)
+        confirmations.keep(work, change, NOW, [proposed])
         photo = Photo("a" * 64, NOW, taken_at=NOW, taken_where=Point(30.08, 120.49))
         evidence.add_photo(
             work, "E101", visit_id, photo, mime="image/jpeg", size=(640, 480), phash_quality=90, inbox=None
@@ -152,7 +156,11 @@ def test_everything_is_there_in_the_firms_words(database: Database, tmp_path: Pa
         "待办": 1,
         "申诉": 1,
         "预警": 1,
+        "确认记录": 1,
     }
+    (kept,) = rows(tmp_path / "out", "确认记录")
+    assert (kept["机器人填的"], kept["业务员定的"], kept["结果"]) == ('["P001", 8, "箱"]', "", "去掉")
+    assert kept["原话"] == "'=要了八箱"
     (visit,) = rows(tmp_path / "out", "拜访")
     assert visit == {
         "拜访编号": str(visit_id),

@@ -15,6 +15,7 @@ from handlers.commands import COMMANDS
 from nlp.audio import BadReason
 from nlp.transcribe import PullReason
 from rules.anomalies import Anomaly
+from rules.confirmations import Verdict
 from rules.evidence import Level, PlaceKind
 from rules.follow_up import PART_OF_DAY, TodoState
 from rules.people import Role
@@ -130,8 +131,9 @@ FAMILIES: dict[str, Callable[[], Iterable[str]]] = {
     "web.role.": lambda: of(Role),
     "web.todo.": lambda: of(TodoState),
     "web.appeal.": lambda: ["open", "upheld", "rejected"],
-    "web.note.": lambda: ["waiting", "heard", "silent", "broken", "no_model", "typed"],
+    "web.note.": lambda: ["waiting", "heard", "unsure", "silent", "broken", "no_model", "typed"],
     "export.visit_state.": lambda: of(State),
+    "verdict.": lambda: of(Verdict),
     "import_problem.": problems_of_rows,
     "model.failed.": lambda: get_args(PullReason),
     "summarize.audio.": lambda: get_args(BadReason),

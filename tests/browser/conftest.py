@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Geolocation, Page, sync_playwright
 
-from tests.browser.running import CLIPS, Running, as_wave, running
+from tests.browser.running import Running, as_wave, running
+from tests.speech import CLIPS
 
 ARTIFACTS = Path(__file__).parent / "artifacts"
 SHOP = Geolocation(latitude=30.08215, longitude=120.49383, accuracy=12)  # at the counter of 柯桥老灶台酒家
