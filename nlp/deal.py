@@ -14,7 +14,7 @@ _ORDER = re.compile(
 )
 _STRONG_ORDER = re.compile(r"下单了|就下单|订了|要了|定了|成交|同意了|答应了|买了|补了|现结")
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    ("taken_back", re.compile(r"取消|不要了|算了|没要|不订了|不要$|没订|勿要|先不")),
+    ("taken_back", re.compile(r"取消|不要了|算了|没要|不订了|不要$|没订|勿要|先不(?!急)")),
     ("return", re.compile(r"退|换货|化了|碎了|破|烂|漏|坏了|少送|漏发|错发|补送|补发|换新|新的")),
     ("usage", re.compile(
         r"往常|一个月用|每个?月|每天|每周|一天用|才用|平时|一般(?!般)|一次要|"
@@ -35,17 +35,20 @@ _PROSPECT = re.compile(
     r"拿|来)(?!了)|考虑|他?还想|考虑要|想要"
 )
 _PAST = re.compile(r"上次|上回|上个?月|上周|去年|以前|之前|昨天|前天|原来|上一?批|往年|上礼拜|上星期")
-_EARLIER_ORDER = re.compile(r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上)[^，。]{0,3}(?:[订定要拿]的|那[批单])")
+_EARLIER_ORDER = re.compile(
+    r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上|节前|月初|[一二三四五六七八九十]月份?)[^，。]{0,3}(?:[订定要拿进]的|那[批单])"
+)
 _CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
-_AFTER_ALL = re.compile(r"今天就?先|今天就|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
-_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试)$")
+_AFTER_ALL = re.compile(r"今天(?:就|先|照|还是)|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
+_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试|[试尝]了|试吃了)$")
+_TO_TASTE = re.compile(r"[^。；]{0,20}[让给请](?:[他她]们?|厨师长?|大厨|老板娘?|店里)[^，。]{0,2}[尝试]")
 _OFFER = re.compile(r"[每满]$|买$|[涨降卖报压砍]到$|超过$|[满买][^，。]{0,4}送$")
 _STOCK_LIST = re.compile(
-    rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
+    rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货|到的货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
 )
 _NOW = re.compile(r"这次|这回|现在|今天|又|再|先订|照旧|补")
 SLIP = re.compile(
-    r"不对|说错|错了|哦不|，不，|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|算了|换成|总共|一共|合计|也就是|等于|相当于|折合|[减加降]到|减成|加成"
+    r"不对|说错|错了|哦不|，不，|应该是|改[成为到]|更正|记错|不是(?=，|$)|后来|又说|想了想|算了|换成|总共|一共|合计|也就是|等于|相当于|折合|[减加降]到|减成|加成"
 )
 _TOTAL = re.compile(r"总共|一共|合计")
 _OTHER_PRODUCT = re.compile(r"(?:不对|说错了?|错了|哦不)，?(?:应该)?是$")
@@ -171,7 +174,7 @@ def _is_price_or_offer(text: str, quantity: Quantity) -> bool:
         return True
     follows = re.match(r"要?卖?才?([\d一二两三四五六七八九十百千万]+)(?![箱包瓶桶盒袋件个天])", after)
     return bool(follows and read_number(follows[1])) or bool(
-        re.search(r"[块元百十][一二三四五六七八九]?$", before) and not re.search(r"□.{0,2}$", before)
+        re.search(r"[块元百十](?:钱|[一二三四五六七八九])?$", before) and not re.search(r"□.{0,2}$", before)
     )
 
 
@@ -202,10 +205,12 @@ def _kind(
         r"[没不别勿弗](?:肯|想|再|有)?(?:要|订|下|补|进|拿|送)了?$", before
     ):
         return "taken_back"
-    if re.match(r"(?:现在)?(?:取消|不要了|算了|没要|不订了|先不)", after):
+    if re.match(r"(?:现在)?(?:取消|不要了|算了|没要|不订了|先不(?!急))", after):
         return "taken_back"
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
     if _GIVEN.search(before) and not re.search(r"送了?$", after):
+        return "sample"
+    if _TO_TASTE.match(text, quantity.end) and not ordered:
         return "sample"
     if _is_planned(text, clause, before, quantity.end):
         return "prospect"

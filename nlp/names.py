@@ -36,7 +36,7 @@ _ASIDE = re.compile(r"(?:隔壁|旁边|对面|边上|像|跟着|不是|不去|�
 _ASIDE_AFTER = re.compile(
     r"(?:隔壁|旁边|对面|没人|介绍|不是)|，(?:哦|噢)?(?:不对|不是|说错了?|错了|搞错了?|记错了?)(?:，|是)"
 )
-_ARRIVED = re.compile(r"(?:^|[，。；！？、 ]|去了?|在|到了?|跑完|跑了|是|从|那家|这家|今天|拜访了?|来了?)$")
+_ARRIVED = re.compile(r"(?:^|[，。；！？、 ]|去了?|在|到了?|跑完|跑了|是|从|给|跟|找|那家|这家|今天|拜访了?|来了?)$")
 _CALLED = re.compile(r"(?:^|[，。](?:今天|刚)?|去了?|到了?|跑了|在|从|今天|一下|给)$")
 """In front of a short kind that stands for an outlet (烧烤那家, 盘了一下快餐的库存) …"""
 _CALLED_SO = re.compile(

@@ -21,7 +21,7 @@ _UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以�
 _CLOSES = re.compile(r"[，。；！？]|账期|现结|月结|(?:三十|六十|30|60)天")
 _STILL_OPEN = re.compile(r"[^，。]{0,4}(?:没收|的账|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没")
 _RECEIVED_AFTER = re.compile(
-    r"[^，。]{0,3}(?:到账|结清|付清|现结)|"
+    r"[^，。]{0,3}(?:到账|结清|付清|现结)|[结还付]了|"
     r"的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])"
 )
 _TERM = re.compile(
@@ -108,7 +108,11 @@ def _weight(text: str, amount: Amount, *, won: bool) -> int:
     after = text[amount.end : amount.end + 14]
     if _PER_UNIT.search(before) or _UNIT_AFTER.match(after):
         return 0
-    if _OWED.search(before) and not _RECEIVED.search(before.replace("没收到", "")):
+    if (
+        _OWED.search(before)
+        and not re.match(r"[结还付]了", after)
+        and not _RECEIVED.search(before.replace("没收到", ""))
+    ):
         return 0
     if re.match(r"，?(?:说好|答应|约好|说)?[^，。]{0,2}◇+[^，。]{0,3}(?:付|给|结|打)", text[amount.end :]):
         return 0

@@ -23,17 +23,17 @@ _DEPARTMENT = (
 _ROLE = re.compile(
     rf"{_DEPARTMENT}?(?:(?<![\u4e00-\u9fff]){_SURNAME})?(?:{'|'.join(sorted(ROLES, key=len, reverse=True))})"
 )
-_OURS = re.compile(r"(?:(?:我们|咱们?|我|带|公司|区域)(?:的)?|我(?:再|回去|要|得)?(?:请示|汇报给?|问))$")
+_OURS = re.compile(r"(?:(?:我们|咱们?|我|带|陪|公司|区域)(?:的)?|我(?:再|回去|要|得)?(?:请示|汇报给?|问))$")
 _FORMER = re.compile(r"(?:以前|之前|原来|本来|过去)[^，。]{0,8}$")
 _NO_PERSON_BEFORE = re.compile(r"(?:放|统一|集中|管|开|自己|换了?个?)$")
 _NO_PERSON_AFTER = re.compile(r"(?:会(?!不)|了(?=[，。]|$)|单|部|价|量|不管|儿子|女儿|他爸|爸|那里放)")
 _AWAY = re.compile(
     r"^(?:◇+|那时候|到时候)在|^(?:[今明后]天|又|也|都|刚好|正好|人|"
     r"还|那时候|到时候|◇+)?(?:不在|没在|没来|出差|出去|不知道|伐在|"
-    r"勿在|没见|外出|休息|回老家|在外|走开|出国|住院|生病|出门|有事|带|去(?:了)?(?:外地|"
+    r"勿在|没见|外出|休息|回老家|在外|走开|出国|住院|生病|出门|有事|带(?:孩|娃|人|队|团|家)|去(?:了)?(?:外地|"
     r"医院|进货|旅游)|还没来|刚走)"
 )
-_NOT_MET = re.compile(r"(?:没见[到着]?|没碰[到着]|没遇[到着]|找不到|不见)(?:到|着)?$")
+_NOT_MET = re.compile(r"(?:(?:没见[到着]?|没碰[到着]|没遇[到着])(?:○+的?)?|找不到|不见)(?:到|着)?$")
 _DECIDES_AFTER = re.compile(
     r"^[^，。]{0,6}(?:管了|管的?(?=[，。])|说了算|点头|拍板|定的|做主|签字|批|同意|回来(?:再)?(?:看|定|决定|拍板)?)|^，[^，。]{0,3}他回来"
 )
@@ -63,6 +63,9 @@ def find_people(text: str) -> list[Person]:
         decides = bool(_DECIDES_AFTER.match(after)) or bool(_DECIDES_BEFORE.search(before))
         if (_AWAY.match(after) or _NOT_MET.search(before)) and not decides and not _WAITED_FOR.search(after):
             continue
+        named = any(role.endswith(match[0]) and len(role) > len(match[0]) for role in found)
+        if named:  # 餐饮总监…总监今天在: the same person
+            continue
         if match[0] not in found:
             found[match[0]] = Person(match.start(), match.end(), match[0])
     return _without_taken_back(text, list(found.values()))
@@ -73,5 +76,7 @@ def _without_taken_back(text: str, people: list[Person]) -> list[Person]:
     return [
         person
         for person in people
-        if not re.match(r"，?(?:哦)?(?:不对|不是|说错了|错了)，?(?:是)?(?:" + "|".join(ROLES) + ")", text[person.end :])
+        if not re.match(
+            r"，?(?:哦)?(?:不对|不是|说错了|错了|应该)，?(?:是)?(?:" + "|".join(ROLES) + ")", text[person.end :]
+        )
     ]

@@ -50,13 +50,19 @@ def judge(
     samples: bool,
     lines: Sequence[DealLine],
     said: Sequence[Said],
+    received: tuple[int, int] | None = None,
     own: Mapping[str, Sequence[Cue]] = NO_OWN,
 ) -> Verdict:
-    """`orders`: where each order line starts; `own`: the firm's words by field; the text is masked (see nlp.cues)."""
+    """`orders`: where each order line starts; `received`: where a payment was said; `own`: the firm's words by field.
+
+    The text is masked (see nlp.cues).
+    """
     objections = _objections(text, clauses, orders, own.get("objections", ()))
     outcome = None if orders else _own_first(own.get("outcome", ()), text)
     if outcome is None:
-        outcome = _outcome(text, clauses, objections, orders=orders, samples=samples, lines=lines, said=said)
+        outcome = _outcome(
+            text, clauses, objections, orders=orders, samples=samples, lines=lines, said=said, received=received
+        )
     code = outcome.code if outcome else ""
     if code == "won":
         objections = [hit for hit in objections if not _settled_by_order(text, hit, orders, lines)]
@@ -74,7 +80,7 @@ def _holds(text: str, match: re.Match[str]) -> bool:
     """The words are not negated."""
     start = match.start()
     if cues.NEGATED_INSIDE.search(match[0]) or (
-        text[start : start + 1] != "没" and cues.NEGATED_BEFORE.search(text[max(0, start - 4) : start])
+        text[start : start + 1] != "没" and cues.NEGATED_BEFORE.search(text[max(0, start - 6) : start])
     ):
         return False
     after = text[match.end() : match.end() + 5]
@@ -221,6 +227,7 @@ def _outcome(
     samples: bool,
     lines: Sequence[DealLine],
     said: Sequence[Said],
+    received: tuple[int, int] | None,
 ) -> Hit | None:
     if orders:
         line = next(line for line in lines if line.kind == "order")
@@ -235,21 +242,27 @@ def _outcome(
         (
             hit
             for hit in objections
-            if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end])
+            if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end + 3])
         ),
         None,
     )
     if exclusive:
         return Hit("lost", exclusive.start, exclusive.end, _WEAK)
-    return _open_or_routine(text, objections, samples=samples, lines=lines, said=said)
+    return _open_or_routine(text, objections, samples=samples, lines=lines, said=said, received=received)
 
 
-_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$")
+_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近)[^，。]{0,3}$")
 _BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
 
 
 def _open_or_routine(
-    text: str, objections: Sequence[Hit], *, samples: bool, lines: Sequence[DealLine], said: Sequence[Said]
+    text: str,
+    objections: Sequence[Hit],
+    *,
+    samples: bool,
+    lines: Sequence[DealLine],
+    said: Sequence[Said],
+    received: tuple[int, int] | None,
 ) -> Hit | None:
     absent = _first(cues.ABSENT_ONLY, text)
     nothing_new = cues.NOTHING_NEW.search(text)
@@ -271,6 +284,8 @@ def _open_or_routine(
     if samples:
         line = next(line for line in lines if line.kind == "sample")
         return Hit("pending", line.start, line.end, _DERIVED)
+    if received:
+        return Hit("none", *received, _DERIVED)
     if routine:
         return Hit("none", routine.start(), routine.end(), _DERIVED)
     if open_words:

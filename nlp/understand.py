@@ -136,6 +136,7 @@ class Understander:
         lines = find_lines(masked.text, masked.clauses, products, quantities, rivals)
         orders = [line for line in lines if line.kind == "order"]
         samples = [line for line in lines if line.kind == "sample"]
+        received = find_payment(masked.text, won=False)
         verdict = reasons.judge(
             masked.text,
             masked.clauses,
@@ -143,6 +144,7 @@ class Understander:
             samples=bool(samples),
             lines=lines,
             said=said,
+            received=(received.start, received.end) if received else None,
             own=self._own,
         )
         if verdict.outcome is not None and verdict.outcome.code == "lost":

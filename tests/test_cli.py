@@ -261,12 +261,12 @@ def test_without_a_model_a_voice_note_says_how_to_get_one(home: Path) -> None:
 def test_a_voice_note_is_heard_and_understood(home: Path) -> None:
     result = zoudian("summarize", "--model", str(TEST_MODEL), str(CLIP))
     assert result.exit_code == 0
-    assert "听到：赵经理说了算，他嫌价格太贵。" in result.stdout
-    assert "见到的人：赵经理  「赵经理」" in result.stdout
+    assert "听到：刚跑完城南烧烤，老板要了鸡翅六箱薯条十包" in result.stdout
+    assert "见到的人：老板  「老板」" in result.stdout
     checked = zoudian("model", "check", "--model", str(TEST_MODEL))
     assert checked.exit_code == 0
-    assert "model.bin  1.6 MB" in checked.stdout
-    assert "试听结果：赵经理说了算，他嫌价格太贵。" in checked.stdout
+    assert "model.bin  1.7 MB" in checked.stdout
+    assert "试听结果：刚跑完城南烧烤，老板要了鸡翅六箱薯条十包" in checked.stdout
 
 
 @pytest.mark.parametrize(
