@@ -134,7 +134,7 @@ def sync_ms() -> float:
 def table(runs: dict[str, list[Result]]) -> str:
     """Medians, and the ratio of ours to each."""
     lines = [
-        "| bot | msg/s median (min to max) | ours ÷ this | CPU µs/msg | ours ÷ this | p95 ms | peak MiB | what is kept |",
+        "| bot | msg/s median (min to max) | ours ÷ this | CPU µs/msg | ours ÷ this | p95 ms | peak MiB | it keeps |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     ours = runs.get("zoudian")
@@ -151,7 +151,7 @@ def table(runs: dict[str, list[Result]]) -> str:
 
 
 def median(results: list[Result], key: str) -> float:
-    return statistics.median(result[key] for result in results)
+    return statistics.median(float(result[key]) for result in results)
 
 
 if __name__ == "__main__":

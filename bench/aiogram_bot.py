@@ -33,7 +33,7 @@ class Visit(StatesGroup):
 
 
 class SqliteStorage(BaseStorage):
-    """State and data of a chat in one row. The writer's thread is its own, so that the loop never waits for the disk."""
+    """State and data of a chat in one row. It has a thread of its own, so that the loop never waits for the disk."""
 
     def __init__(self, path: Path) -> None:
         self._thread = ThreadPoolExecutor(1)

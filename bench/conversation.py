@@ -7,7 +7,16 @@ STEPS = 5  # a live position, a photo, a typed note, a tap on 确认, a tap on t
 NOTE = "解决了送货迟到的问题，老板娘订了5箱小酥肉"
 CLOSED = "拜访已记录"
 CONFIRM = ("确认", "修改")
-FACTORS = ("竞品缺货", "老板娘认可新品", "价格有优势", "促销政策到位", "配送及时", "老客户补货", "样品试用满意", "决策人当面拍板")
+FACTORS = (
+    "竞品缺货",
+    "老板娘认可新品",
+    "价格有优势",
+    "促销政策到位",
+    "配送及时",
+    "老客户补货",
+    "样品试用满意",
+    "决策人当面拍板",
+)
 FIRST_CHAT = 1000
 EVERYWHERE = 0.01  # degrees between two outlets: far enough for one clear match
 

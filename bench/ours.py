@@ -1,4 +1,4 @@
-"""走店 itself, by polling, on SQLite: `python -m bench.ours API_BASE FOLDER CHATS`. Only Telegram's pace is left out."""
+"""走店 itself, by polling, on SQLite: `python -m bench.ours API_BASE FOLDER CHATS`. Only the pace is left out."""
 
 import asyncio
 import sys
@@ -38,7 +38,8 @@ def make_firm(database: Database, chats: int) -> None:
         save_firm(work, read_firm(SAMPLE_FIRM))
         people.save_employees(work, [Employee(f"B{n}", f"业务{n}", Role.REP, ("柯桥区",), "E002") for n in numbers])
         outlets = [
-            Outlet(f"B{n}", f"测试餐饮店{n}", "餐饮", "柯桥区", "", Point(*outlet_place(n)), f"B{n}", None) for n in numbers
+            Outlet(f"B{n}", f"测试餐饮店{n}", "餐饮", "柯桥区", "", Point(*outlet_place(n)), f"B{n}", None)
+            for n in numbers
         ]
         firm.save_outlets(work, outlets)
         for n in numbers:

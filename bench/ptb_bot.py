@@ -122,7 +122,7 @@ def main(api_base: str, folder: Path, durable: bool) -> None:
         CARD: [CallbackQueryHandler(talk.confirm)],
         FACTOR: [CallbackQueryHandler(talk.factor)],
     }
-    entry = [MessageHandler(filters.LOCATION, talk.place)]
+    entry: list[Any] = [MessageHandler(filters.LOCATION, talk.place)]
     app.add_handler(ConversationHandler(entry, states, [], name="visit", persistent=True, per_message=False))
     app.run_polling(allowed_updates=["message", "callback_query"])
 

@@ -106,10 +106,20 @@ class Server:
             case "sendmessage":
                 self._heard(params)
                 chat = {"id": int(params["chat_id"]), "first_name": "建", "type": "private"}
-                result = {"message_id": next(self._numbers), "date": int(time.time()), "chat": chat, "text": params["text"]}
+                result = {
+                    "message_id": next(self._numbers),
+                    "date": int(time.time()),
+                    "chat": chat,
+                    "text": params["text"],
+                }
             case "getfile":
                 name = params["file_id"]
-                result = {"file_id": name, "file_unique_id": "AQAD", "file_size": len(self._photos[name]), "file_path": name}
+                result = {
+                    "file_id": name,
+                    "file_unique_id": "AQAD",
+                    "file_size": len(self._photos[name]),
+                    "file_path": name,
+                }
             case _:
                 result = True
         return web.json_response({"ok": True, "result": result})

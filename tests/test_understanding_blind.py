@@ -9,6 +9,7 @@ import pytest
 
 from nlp.firm_words import FirmWords
 from nlp.labels import disagreements, score, to_json
+from nlp.spoken import read_spoken
 from nlp.understand import Understander
 from tests.test_understanding import AT, HERE, firm_words, notes
 
@@ -71,6 +72,18 @@ def test_without_punctuation_nearly_as_much_is_understood() -> None:
 
 
 # --- turns of phrase ---
+
+
+@pytest.mark.parametrize(
+    ("said", "even"),
+    [
+        ("没要，嗯，下周再约", "没要，下周再约"),
+        ("账期，呃，太短", "账期太短"),
+        ("呃，那个，收了，嗯，两千四", "收了两千四"),
+    ],
+)
+def test_a_pause_is_no_clause(said: str, even: str) -> None:
+    assert read_spoken(said).text == even
 
 
 @pytest.mark.parametrize(
