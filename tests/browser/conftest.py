@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Geolocation, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Geolocation, Page, expect, sync_playwright
 
 from tests.browser.running import Running, as_wave, running
 from tests.speech import CLIPS
@@ -26,6 +26,10 @@ FLAGS = [
     "--use-fake-ui-for-media-stream",
     "--host-resolver-rules=MAP zoudian.test 127.0.0.1",  # a name that is not this machine, over plain http
 ]
+
+
+# A machine that is busy with something else is no fault of the page.
+expect.set_options(timeout=20_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
