@@ -51,7 +51,7 @@ format: $(VENV)/.dev ## lay out the code and mend what ruff can mend by itself
 	$(BIN)/ruff format .
 
 browser: $(VENV)/.dev ## run the tests that need Chromium (ZOUDIAN_CHROMIUM=/path if it is not on the PATH)
-	$(BIN)/python -m pytest tests/browser $(ARGS)
+	$(BIN)/python -m pytest tests/browser -p no:randomly $(ARGS)
 
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
