@@ -17,6 +17,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from nlp.audio import RATE, BadAudio, Samples, decode
+from tests.speech import wav
 
 CLIP = Path("tests/media/speech/clips/note00.ogg")
 LONG_CLIP = Path("tests/media/speech/clips/note02.ogg")
@@ -43,16 +44,6 @@ def encoded(samples: Samples, container: str, codec: str, rate: int, **options: 
         for piece in [*fit.resample(frame), *fit.resample(None)]:
             file.mux(stream.encode(piece))
         file.mux(stream.encode(None))
-    return out.getvalue()
-
-
-def wav(samples: Samples, rate: int = RATE) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
     return out.getvalue()
 
 
