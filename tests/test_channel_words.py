@@ -22,6 +22,7 @@ from handlers.tools import ChannelWords, Ear
 from handlers.wire import incoming_from_plain, incoming_to_plain
 from nlp.guards import LONGEST_WORDS, believable, plain_words
 from nlp.plugin import Plugin
+from nlp.transcribe import WhisperTranscriber
 from rules.limits import Limits
 from storage import evidence, firm_tables, inbox
 from storage.evidence import Note
@@ -29,6 +30,7 @@ from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.visits import to_plain
 from tests.chatfirm import fresh_firm
+from tests.speech import TEST_MODEL, unspoken_clips
 from tests.summarizers import Answering
 from texts import load
 
@@ -143,6 +145,22 @@ def test_words_from_outside_are_one_line_a_database_takes(text: str) -> None:
 
 def test_words_from_outside_are_cut() -> None:
     assert len(plain_words("酥" * 9999)) == LONGEST_WORDS
+
+
+@pytest.mark.recogniser
+def test_fifty_clips_without_speech_give_no_field(tmp_path: Path) -> None:
+    """Through the whole bot with a real recogniser, and with a channel that invents a report for every one of them."""
+    lines = ARRIVED
+    for number, data in enumerate(unspoken_clips()):
+        (tmp_path / f"{number}.wav").write_bytes(data)
+        lines += f"rep: [voice {number}.wav 5s]\ngiven: {SAID}\n"
+    with fresh_firm(tmp_path) as (database, tools):
+        replay = Replay(database, tools, transcriber=WhisperTranscriber(TEST_MODEL), media=(tmp_path,))
+        replay.run(read_script(lines))
+        with database.read() as work:
+            assert {note["state"] for note in firm_tables.rows(work, "note")} == {"silent"}
+            (visit,) = [visit for _, visit in firm_tables.visits(work)]
+        assert set(visit.answers) == {"place", "outlet", "photo"}
 
 
 def test_words_written_below_a_voice_note_are_no_recognition(tmp_path: Path) -> None:

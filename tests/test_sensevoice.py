@@ -25,7 +25,7 @@ from nlp.transcribe import (
     TranscribeSettings,
     check_model,
 )
-from tests.speech import CLIPS, SPEECH, wav
+from tests.speech import CLIPS, SPEECH, unspoken_clips, wav
 
 SHAPE = SPEECH.parent / "sensevoice"
 CLIP = (CLIPS / "note00.ogg").read_bytes()
@@ -139,3 +139,11 @@ def test_model_check_reports_on_it(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, [*arguments, "--clip", str(CLIPS / "note00.ogg")])
     assert result.exit_code == 0, result.output
     assert SAID["note00.ogg"] in result.stdout
+
+
+def test_fifty_clips_without_speech_give_no_word() -> None:
+    hears = SherpaTranscriber(sensevoice(str(SHAPE)))
+    for number, data in enumerate(unspoken_clips()):
+        heard = hears.transcribe(data, Hints())
+        assert (heard.text, heard.segments, heard.confidence) == ("", (), 0), number
+        assert heard.doubtful in (("silence",), ("nothing_heard",)), number
