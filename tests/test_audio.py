@@ -279,6 +279,14 @@ def test_two_recordings_chained_with_another_rate() -> None:
     assert not sound.truncated
 
 
+def test_what_was_heard_before_an_impossible_rate_counts() -> None:
+    """Sound is resampled a second at a time: the last half second before the error must not be lost with it."""
+    tone = np.sin(np.arange(int(2.5 * RATE), dtype=np.float32) / 10) * np.float32(0.3)
+    sound = decode(encoded(tone, "flac", "flac", 16_000) + encoded(tone, "flac", "flac", 2_000))
+    assert sound.seconds == pytest.approx(2.5, abs=0.02)
+    assert sound.truncated
+
+
 def test_speex_is_told_from_other_bytes() -> None:
     data = (MEDIA / "speex_header_byte.speex").read_bytes()
     assert decode(data[:-30]).seconds == pytest.approx(3.48, abs=0.03)
