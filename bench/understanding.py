@@ -2,7 +2,8 @@
 
 Understanding: every blind note, again and again, after a warm-up. Voice: the same clip in turn through the library
 alone and through our whole way (child process, decoding, guards, then understanding), in one run and with the same
-options; the medians of the differences. Documented in docs/understanding.md.
+options; a round's figure is the median of the differences on the same clip, and the rounds are told by median, least
+and most. Documented in docs/understanding.md.
 """
 
 import argparse
@@ -44,11 +45,18 @@ def main() -> None:
     print(f"| understanding a note | {len(per_note)} | {spread(per_note)} |")
     settings = replace(TEST_MODEL, model=given.model) if given.model else TEST_MODEL
     bare, ours = voice(understander, settings, given.rounds)
-    more = statistics.median(our - alone for our, alone in zip(ours, bare, strict=True))
     print("\n| | clips | median ms | 95 % ms | longest ms |\n| --- | --- | --- | --- | --- |")
     print(f"| `model.transcribe` alone | {len(bare)} | {spread(bare)} |")
     print(f"| the whole way, understood | {len(ours)} | {spread(ours)} |")
-    print(f"\nMedian difference on the same clip: {more:.1f} ms, {100 * more / statistics.median(bare):.1f} %.")
+    more = [
+        statistics.median(our - alone for our, alone in zip(ours[one], bare[one], strict=True))
+        for one in rounds_of(len(bare), given.rounds)
+    ]
+    share = [
+        100 * ms / statistics.median(bare[one])
+        for ms, one in zip(more, rounds_of(len(bare), given.rounds), strict=True)
+    ]
+    print(f"\nDifference on the same clip, {given.rounds} rounds: {between(more)} ms, {between(share)} %.")
 
 
 def sample_understander() -> Understander:
@@ -122,6 +130,16 @@ def voice(understander: Understander, settings: TranscribeSettings, rounds: int)
                         times.append(taken)
             print(f"round {number} of {rounds}", file=sys.stderr)
     return bare, ours
+
+
+def rounds_of(count: int, rounds: int) -> list[slice]:
+    """Where each round lies in a list of times."""
+    size = count // rounds
+    return [slice(size * number, size * (number + 1)) for number in range(rounds)]
+
+
+def between(figures: list[float]) -> str:
+    return f"{statistics.median(figures):.1f} ({min(figures):.1f} to {max(figures):.1f})"
 
 
 def timed(work: Callable[[], object]) -> float:

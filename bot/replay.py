@@ -308,6 +308,7 @@ class Replay:
             seconds=seconds,
             file=self.tools.files.put(data) if data else "",
             problem="" if data else "empty",
+            recognised=line.given,
         )
         return Incoming(kind, self.clock, text=caption, media=media, album=album)
 

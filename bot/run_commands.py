@@ -22,9 +22,8 @@ from bot.settings import Settings
 from bot.stored_chat import NoSuchConversation, stored_script
 from bot.tour import tour_start
 from bot.web_channel import WebChannel
-from bot.wiring import TEST_MODEL, has_model, make_app, set_up_logging, web_channel
-from handlers.tools import Tools, make_tools
-from nlp.plugin import plugin_or_none
+from bot.wiring import TEST_MODEL, has_model, make_app, set_up_logging, tools_of, web_channel
+from handlers.tools import Tools
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
 from reports.firm_import import ImportRefused, read_firm, save_firm
@@ -184,7 +183,7 @@ def throw_away_firm(settings: Settings, folder: Path) -> Iterator[tuple[Database
                 stop(DATA_PROBLEM, "replay.bad_firm", folder=folder, detail=problem)
             with database.work() as work:
                 save_firm(work, data)
-            yield database, make_tools(settings.limits, LocalFiles(home / "files"))
+            yield database, tools_of(settings, LocalFiles(home / "files"))
         finally:
             database.close()
     finally:
@@ -208,8 +207,7 @@ def _firm_or_own(settings: Settings, firm: Path | None) -> Iterator[tuple[Databa
             yield made
         return
     with database_of(settings) as database:
-        plugin = plugin_or_none(settings.plugin)
-        yield database, make_tools(settings.limits, open_files(settings.files), plugin=plugin)
+        yield database, tools_of(settings, open_files(settings.files))
 
 
 def _tour(database: Database, tools: Tools, transcriber: Transcriber, *, fast: bool) -> None:

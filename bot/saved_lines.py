@@ -83,7 +83,9 @@ def _evidence(work: Work, visit: Visit) -> Iterator[str]:
         yield f"photos = {len(photos)}{used}"
     notes = evidence.notes(work, visit.ids("report"))
     for note_id in visit.ids("report"):
-        yield f"note = {notes[note_id].state} {' '.join(notes[note_id].text.split())}".rstrip()
+        note = notes[note_id]
+        whose = f"by {note.words_from} " if note.words_from else ""
+        yield f"note = {note.state} {whose}{' '.join(note.text.split())}".rstrip()
 
 
 def _shown(name: str, value: Any) -> str:

@@ -8,6 +8,7 @@ rep: [photo front.jpg]   rep: [voice note.ogg 12s]   rep: [tap 确认]   rep: [e
 invite 周洋: 邀请一              an invite is made, to be used in [join 邀请一]
 stranger 老六: 你好              somebody who is not tied to the firm
 heard: 老板要了八箱鸡翅           what a stand-in recogniser makes of the voice note above (or of the next one)
+given: 老板要了八箱鸡翅           what the channel itself recognised in the voice note above, and sends along
 model: ready                    the recogniser's model is there now
 again:                          the last message is delivered a second time
 bot: …                          what is said to whoever spoke last; indented lines below it go on
@@ -22,7 +23,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 _SPEAKER = re.compile(
-    r"^(rep|as|stranger|bot|manager|to|at|heard|again|invite|model|saved)(?:\s+([^:：]+?))?\s*[:：]\s?(.*)$"
+    r"^(rep|as|stranger|bot|manager|to|at|heard|given|again|invite|model|saved)(?:\s+([^:：]+?))?\s*[:：]\s?(.*)$"
 )
 _BRACKET = re.compile(r"^\[(\w+)\s*([^\]]*)\]\s*(.*)$")
 _STEP = re.compile(r"(\d+)\s*([dhms])")
@@ -44,6 +45,7 @@ class Line:
     who: str
     text: str
     heard: str | None = None  # for a voice note: what the stand-in recogniser makes of it
+    given: str = ""  # for a voice note: what the channel itself recognised
 
     @property
     def acts(self) -> bool:
@@ -81,6 +83,11 @@ def read_script(text: str, path: Path | None = None) -> Script:
         if match is None:
             raise BadScript(where, number, f"不认识这一行：{raw.strip()[:40]}")
         word, who, rest = match.group(1), (match.group(2) or "").strip(), match.group(3).strip()
+        if word == "given":
+            if not script.lines or not is_voice(script.lines[-1]):
+                raise BadScript(where, number, "given: 要写在 [voice …] 下面")
+            script.lines[-1].given = rest
+            continue
         if word == "heard":
             voice = script.lines[-1] if script.lines and is_voice(script.lines[-1]) else None
             if voice is not None and voice.heard is None:

@@ -36,6 +36,7 @@ from bot.settings_fields import (
     Values,
     WebValues,
 )
+from handlers.tools import ChannelWords
 from nlp.transcribe import TranscribeSettings
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings
@@ -110,6 +111,12 @@ class Settings:
             max_seconds=speech.max_seconds,
             allow_small_models=speech.allow_small_models,
         )
+
+    @property
+    def channel_words(self) -> ChannelWords:
+        """What becomes of words that a channel itself recognised in a voice note."""
+        meant: dict[str, ChannelWords] = {"不用": "never", "后备": "fallback", "优先": "first"}
+        return meant[self.values.speech.channel_words]
 
     @property
     def plugin(self) -> tuple[str, float] | None:

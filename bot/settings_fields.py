@@ -132,6 +132,7 @@ class SpeechValues(_Table):
     hotword_tokens: Whole = Field(default=60, title="热词预算", ge=0, le=150)
     max_seconds: Whole = Field(default=int(TranscribeSettings().max_seconds), title="最长秒数", ge=10, le=3600)
     allow_small_models: YesNo = Field(default=False, title="允许小模型")
+    channel_words: Literal["不用", "后备", "优先"] = Field(default="后备", title="平台转写")
 
 
 class DataValues(_Table):

@@ -111,8 +111,10 @@ def _file(work: Work, files: Files, message: Incoming, who: str, media: Path | N
     yield f"{who}: [{'voice' if voice else 'photo'} {' '.join(words)}] {message.text}".rstrip()
     if voice:
         note = evidence.note_of_inbox(work, message.source)
+        if note is not None and note.channel_text:
+            yield f"given: {note.channel_text}"
         if note is not None:
-            yield f"heard: {note.text}"
+            yield f"heard: {'[no_model]' if note.words_from else note.text}"
     if media is not None and sent.file:
         media.mkdir(parents=True, exist_ok=True)
         try:

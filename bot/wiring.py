@@ -19,7 +19,7 @@ from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
 from storage.database import Database
-from storage.files import open_files
+from storage.files import Files, open_files
 from texts import load
 from web.sessions import Sessions, load_key
 from web.site import WebSettings
@@ -75,7 +75,7 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
 
 def make_app(settings: Settings, database: Database) -> App:
     """The bot of `zoudian run`: the web chat always, Telegram where there is a token."""
-    tools = make_tools(settings.limits, open_files(settings.files), plugin=plugin_or_none(settings.plugin))
+    tools = tools_of(settings, open_files(settings.files))
     site = web_channel(settings, database, tools)
     channels: list[Channel] = [site]
     if settings.telegram.token.get_secret_value():
@@ -92,6 +92,12 @@ def make_app(settings: Settings, database: Database) -> App:
         model_ready=has_model(settings.transcribe),
         chores=(lambda: invite_spool.take(database, settings.data_dir / "invites"),),
     )
+
+
+def tools_of(settings: Settings, files: Files) -> Tools:
+    """What every turn works with, by the settings, over these files."""
+    plugin = plugin_or_none(settings.plugin)
+    return make_tools(settings.limits, files, plugin=plugin, channel_words=settings.channel_words)
 
 
 def has_model(settings: TranscribeSettings) -> bool:

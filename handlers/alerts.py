@@ -153,6 +153,10 @@ def _visit_lines(turn: Turn, visit: Visit) -> list[Say]:
     heard = "。".join(note.text.rstrip("。") for note in notes.values() if note.text)
     if heard:
         lines.append(Say("alert.transcript", {"text": heard[:300]}))
+    lines += [
+        Say("alert.words_from", {"channel": Say(f"channel.{name}")})
+        for name in dict.fromkeys(note.words_from for note in notes.values() if note.words_from)
+    ]
     return lines
 
 

@@ -1,6 +1,7 @@
 """The card: what the bot understood, each item with the words it came from, to be confirmed with one tap."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from handlers.messages import Choice, Reply, Say
@@ -16,11 +17,20 @@ MANDATORY = ("outlet", "problem", "outcome", "close_factor", "root_cause")
 EDITABLE = ("problem", "outcome", "close_factor", "root_cause", "orders", "follow_up", "contacts", "outlet")
 
 
-def card(visit: Visit, outlet_names: Mapping[str, str], products: Mapping[str, Product], transcript: str) -> Reply:
-    """Everything known about the visit, what is still missing, and the confirming tap."""
+def card(
+    visit: Visit,
+    outlet_names: Mapping[str, str],
+    products: Mapping[str, Product],
+    heard: Sequence[tuple[str, str]],
+) -> Reply:
+    """Everything known about the visit, what is still missing, and the confirming tap.
+
+    `heard`: the words of each voice note, and the channel that recognised them ("" for our own recogniser).
+    """
     lines = [Say("card.title", {"outlet": _title(visit, outlet_names)})]
-    if transcript:
-        lines.append(Say("card.transcript", {"text": transcript}))
+    for channel, notes in groupby(heard, key=lambda one: one[1]):
+        text = "\n".join(words for words, _ in notes)
+        lines.append(spoken(text, channel) if channel else Say("card.transcript", {"text": text}))
     for name in (*MANDATORY, *EXTRAS):
         answer = visit.answers.get(name)
         if answer is not None and not (name == "outlet" and answer.sure):
@@ -29,6 +39,11 @@ def card(visit: Visit, outlet_names: Mapping[str, str], products: Mapping[str, P
     if lacking:
         lines.append(Say("card.missing", {"names": [Say(f"field.{name}") for name in lacking]}))
     return confirm_question(visit, Say("lines", {"lines": lines}))
+
+
+def spoken(text: str, channel: str) -> Say:
+    """Words that a channel recognised, with its name: a person should know that it was not our own recogniser."""
+    return Say("card.transcript_from", {"text": text, "channel": Say(f"channel.{channel}")})
 
 
 def confirm_question(visit: Visit, say: Say) -> Reply:

@@ -22,6 +22,7 @@ from handlers.visit_talk import (
     understand,
 )
 from handlers.visit_talk import grade as grade_of
+from nlp.guards import plain_words
 from rules import evidence as grades
 from rules.evidence import Photo, Place
 from rules.outlets import Outlet, clear_match, nearby
@@ -142,7 +143,10 @@ def take_photo(turn: Turn, media: Media, facts: PhotoFacts, caption: str = "") -
 
 
 def take_voice(turn: Turn, media: Media) -> None:
-    """A voice note is kept with the visit and given to the recogniser; the rep hears back when it has listened."""
+    """A voice note is kept with the visit and given to the recogniser; the rep hears back when it has listened.
+
+    What the channel itself recognised is kept beside it, for the case that ours cannot (scheduler.worker.listen).
+    """
     if media.size == 0:
         turn.say("media.empty")
         return
@@ -155,6 +159,8 @@ def take_voice(turn: Turn, media: Media) -> None:
         file=media.file,
         mime=media.mime,
         seconds=media.seconds,
+        channel=turn.account.channel,
+        channel_text="" if turn.tools.channel_words == "never" else plain_words(media.recognised),
     )
     note_id = evidence.add_note(turn.work, note, turn.inbox_id)
     jobs.put(

@@ -31,7 +31,8 @@ class Kind(StrEnum):
 class Media:
     """A file that came with a message. `ref` is the channel's handle; once it is fetched `file` is the content hash.
 
-    `problem` says why there is no file: "too_big", "gone", "empty".
+    `problem` says why there is no file: "too_big", "gone", "empty". `recognised`: what the channel itself made of a
+    voice note (WeChat's Recognition); words a person wrote below it are no such thing, they are the message's text.
     """
 
     ref: str
@@ -42,6 +43,7 @@ class Media:
     unique: str = ""
     file: str = ""
     problem: str = ""
+    recognised: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def receive(database: Database, tools: Tools, delivery_id: int, now: datetime) -
         return
     message = incoming_from_plain(delivery.message, delivery.id)
     prepared = evidence_in.prepare(tools, message)
-    if len(message.text) >= SHORTEST_NOTE:
+    if len(message.text) >= SHORTEST_NOTE and _is_known(database, delivery):
         tools.ear.think_ahead(database, message.text, min(message.at, now))
     ear = tools.ear.of(database)
     with database.work() as work:
@@ -55,6 +55,14 @@ def receive(database: Database, tools: Tools, delivery_id: int, now: datetime) -
             return
         handled = _apply(work, tools, ear, delivery, message, prepared, now)
         inbox.done(work, delivery_id, now, "done" if handled else "ignored")
+
+
+def _is_known(database: Database, delivery: Delivery) -> bool:
+    """Whether somebody of the firm wrote it: what strangers say is read by nobody, a plug-in least of all."""
+    with database.read() as work:
+        account = people.account(work, delivery.channel, delivery.person.partition(":")[2])
+        employee = people.employee(work, account.employee) if account is not None else None
+    return employee is not None and employee.active
 
 
 def apologise(database: Database, delivery_id: int, now: datetime) -> None:

@@ -3,6 +3,7 @@
 import threading
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 from handlers.steps import Flow
@@ -14,6 +15,10 @@ from rules.limits import Limits
 from storage import firm
 from storage.database import Database, Work
 from storage.files import Files
+
+# Words that a channel itself recognised in a voice note: never taken, taken where our own recogniser has no model or
+# fails, or taken instead of asking it.
+ChannelWords: TypeAlias = Literal["never", "fallback", "first"]
 
 
 @dataclass(slots=True)
@@ -54,6 +59,7 @@ class Tools:
     flow: Flow
     ear: Ear
     has_recogniser: bool = True
+    channel_words: ChannelWords = "fallback"
 
     @property
     def zone(self) -> ZoneInfo:
@@ -61,8 +67,15 @@ class Tools:
         return ZoneInfo(self.limits.time_zone)
 
 
-def make_tools(limits: Limits, files: Files, *, has_recogniser: bool = True, plugin: Plugin | None = None) -> Tools:
-    return Tools(limits, files, visit_flow(limits), Ear(limits, plugin), has_recogniser)
+def make_tools(
+    limits: Limits,
+    files: Files,
+    *,
+    has_recogniser: bool = True,
+    plugin: Plugin | None = None,
+    channel_words: ChannelWords = "fallback",
+) -> Tools:
+    return Tools(limits, files, visit_flow(limits), Ear(limits, plugin), has_recogniser, channel_words)
 
 
 def firm_words(work: Work, limits: Limits) -> FirmWords:

@@ -87,8 +87,8 @@ def _lacks_evidence(visit: Visit, step: Step) -> bool:
 
 def _card(turn: Turn, visit: Visit, notes: list[Note]) -> Reply:
     products = {item.code: item for item in firm.products(turn.work)}
-    transcript = "\n".join(note.text for note in notes if note.state == "heard")
-    return card.card(visit, _names(turn, visit), products, transcript)
+    heard = [(note.text, note.words_from) for note in notes if note.state == "heard"]
+    return card.card(visit, _names(turn, visit), products, heard)
 
 
 def _names(turn: Turn, visit: Visit) -> dict[str, str]:

@@ -31,6 +31,7 @@ class Heard:
         False  # the recogniser itself puts little trust in it: shown to the rep, but nothing is taken from it
     )
     problem: str = ""
+    by_channel: bool = False  # the words are the channel's own, not our recogniser's
 
 
 def note_heard(
@@ -48,7 +49,7 @@ def note_heard(
         state=state,
         text=heard.text,
         confidence=heard.confidence,
-        engine=heard.engine,
+        engine=evidence.BY_CHANNEL if heard.by_channel else heard.engine,
         seconds=heard.seconds,
     )
     turn = _turn(work, tools, ear, account_id, note, now)

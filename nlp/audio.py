@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 import av
 import numpy as np
 from av.audio.codeccontext import AudioCodecContext
+from av.audio.fifo import AudioFifo
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
@@ -186,18 +187,46 @@ def _resampled(frames: Iterator[AudioFrame]) -> Iterator[Samples]:
     """Mono 16 kHz float32 pieces. Chained files may change rate or layout half way: then the resampler is renewed."""
     resampler: AudioResampler | None = None
     setup: tuple[str, str, int] | None = None
-    for frame in frames:
-        if not _MIN_SOURCE_RATE <= frame.sample_rate <= _MAX_SOURCE_RATE:
-            raise ValueError(frame.sample_rate)
-        frame.pts = None  # time stamps of chat files jump; the order of the frames is what counts
-        if resampler is None or setup != (frame.format.name, frame.layout.name, frame.sample_rate):
+    for frame in _seconds(frames):
+        if resampler is None or setup != _setup(frame):
             if resampler is not None:
                 yield from _arrays(resampler.resample(None))
             resampler = AudioResampler(format="flt", layout="mono", rate=RATE)
-            setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+            setup = _setup(frame)
         yield from _arrays(resampler.resample(frame))
     if resampler is not None:
         yield from _arrays(resampler.resample(None))
+
+
+def _seconds(frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+    """The same sound in frames of about a second: resampled one by one, frames of 20 ms take a third longer."""
+    fifo = AudioFifo()
+    setup: tuple[str, str, int] | None = None
+    try:
+        for frame in frames:
+            if not _MIN_SOURCE_RATE <= frame.sample_rate <= _MAX_SOURCE_RATE:
+                raise ValueError(frame.sample_rate)
+            frame.pts = None  # time stamps of chat files jump; the order of the frames is what counts
+            if setup != _setup(frame):
+                yield from _rest(fifo)
+                fifo, setup = AudioFifo(), _setup(frame)
+            fifo.write(frame)
+            if fifo.samples >= frame.sample_rate:
+                yield from _rest(fifo)
+    except (av.FFmpegError, ValueError):
+        yield from _rest(fifo)  # what was heard before the error counts
+        raise
+    yield from _rest(fifo)
+
+
+def _rest(fifo: AudioFifo) -> Iterator[AudioFrame]:
+    frame = fifo.read() if fifo.samples else None
+    if frame is not None:
+        yield frame
+
+
+def _setup(frame: AudioFrame) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 def _arrays(frames: list[AudioFrame]) -> Iterator[Samples]:

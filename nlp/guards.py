@@ -20,6 +20,8 @@ SILENCE_RMS = 0.0025
 LOOP_COMPRESSION = 2.4
 # Mean log probability of a token: true notes lie above -0.8, invented ones on foreign speech below -1.3.
 UNSURE_LOGPROB = -1.0
+# Characters of a note that are read; a minute of the fastest Mandarin has fewer than 500.
+LONGEST_WORDS = 4096
 
 # Nobody says these in a shop: cut out wherever they stand.
 _CREDITS = re.compile(
@@ -62,6 +64,17 @@ def near_silent(samples: NDArray[np.float32], rate: int = 16_000) -> bool:
     # A last piece shorter than half a second is weighed as half a second, so that a click does not count as speech.
     means = np.add.reduceat(squares, starts) / np.maximum(lengths, min(rate // 2, samples.size))
     return bool(np.sqrt(means.max()) < SILENCE_RMS)
+
+
+def plain_words(text: str) -> str:
+    """Words from outside as one line a database takes: at most LONGEST_WORDS, nothing unprintable, blanks single."""
+    printable = "".join(char if char.isprintable() else " " for char in text[:LONGEST_WORDS])
+    return " ".join(printable.split())
+
+
+def believable(text: str) -> str:
+    """Words another recogniser heard, through the guards that need no sound; empty when nothing is left of them."""
+    return collapse_repeats(drop_credits(simplify(text).strip()))
 
 
 def drop_credits(text: str) -> str:

@@ -230,7 +230,8 @@ class WhisperTranscriber:
 
 
 class SherpaTranscriber:
-    """SenseVoice-Small through sherpa-onnx. It takes no hotwords, so `hints.names` is not used.
+    """SenseVoice-Small through sherpa-onnx. It takes no hotwords, so `hints.names` is not used, and tells no
+    probabilities, so its confidence is always 0.5 and "unsure" is never reported.
 
     SenseVoice hears at most half a minute at a time: the note is cut at silences by the same voice detector.
     """
@@ -253,13 +254,16 @@ class SherpaTranscriber:
                     import sherpa_onnx  # noqa: PLC0415  an optional extra
                 except ImportError as error:
                     raise NoEngine("sensevoice") from error
-                self._recognizer = sherpa_onnx.OfflineRecognizer.from_sense_voice(
-                    model=str(next(folder.glob("model*.onnx"))),
-                    tokens=str(folder / "tokens.txt"),
-                    num_threads=self._settings.cpu_threads or physical_cores(),
-                    language="zh",
-                    use_itn=True,
-                )
+                try:
+                    self._recognizer = sherpa_onnx.OfflineRecognizer.from_sense_voice(
+                        model=str(next(folder.glob("model*.onnx"))),
+                        tokens=str(folder / "tokens.txt"),
+                        num_threads=self._settings.cpu_threads or physical_cores(),
+                        language="zh",
+                        use_itn=True,
+                    )
+                except RuntimeError as error:  # half a download, or something else under that name
+                    raise NoModel(self._settings.model, (str(folder),), ("model*.onnx",)) from error
             return self._recognizer
 
     def transcribe(self, audio: bytes, hints: Hints) -> Transcript:
@@ -273,7 +277,10 @@ class SherpaTranscriber:
         for start, end in speech_spans(sound.samples):
             stream = recognizer.create_stream()
             stream.accept_waveform(RATE, sound.samples[start:end])
-            recognizer.decode_stream(stream)
+            try:
+                recognizer.decode_stream(stream)
+            except IndexError as error:  # a token the list has no name for
+                raise NoModel(self._settings.model, (self._settings.model,), ("tokens.txt",)) from error
             result = stream.result
             probabilities = list(result.ys_log_probs)
             logprob = sum(probabilities) / len(probabilities) if probabilities else math.nan

@@ -7,15 +7,18 @@ from datetime import datetime
 
 from handlers.tools import Tools
 from handlers.voice_notes import Heard, note_heard
+from nlp import guards
 from nlp.audio import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
 from storage import evidence, firm, jobs
 from storage.database import Database, Work
+from storage.evidence import Note
 from storage.files import FileLost
 from storage.jobs import Job
 
 log = logging.getLogger(__name__)
 
+CHANNEL_CONFIDENCE = 0.5  # a channel tells no probability: neither sure nor unsure, and the card is confirmed anyway
 HOTWORDS = 15  # names worth biasing towards; more would cut the answer (see docs/voice.md)
 
 
@@ -36,12 +39,45 @@ def run_one(database: Database, tools: Tools, transcriber: Transcriber, now: Cal
 
 
 def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job) -> Heard:
-    """What the recogniser makes of one note. A faulty note is an answer too; a fault of ours is raised."""
+    """What is to be taken for the words of one note.
+
+    Our own recogniser is asked. Where it has no model or cannot hear the note, the words count that the channel itself
+    recognised, if there are any; a fault of ours without them is raised, to be tried again.
+    """
     with database.read() as work:
         note = evidence.note(work, job.args["note"])
         hints = _hints(work, note.rep if note else "", note.seconds if note else None)
     if note is None:
         return Heard("broken", problem="gone")
+    by_channel = _by_channel(tools, note)
+    if by_channel is None:
+        heard = _by_us(tools, transcriber, note, hints)
+    elif tools.channel_words == "first":
+        heard = by_channel
+    else:
+        heard = _by_either(tools, transcriber, note, hints, by_channel)
+    tools.ear.think_ahead(database, heard.text, note.at)
+    return heard
+
+
+def _by_channel(tools: Tools, note: Note) -> Heard | None:
+    """The words the channel recognised, through the same guards; None where there are none or they are not wanted."""
+    text = "" if tools.channel_words == "never" else guards.believable(note.channel_text)
+    return Heard("heard", text=text, confidence=CHANNEL_CONFIDENCE, by_channel=True) if text else None
+
+
+def _by_either(tools: Tools, transcriber: Transcriber, note: Note, hints: Hints, by_channel: Heard) -> Heard:
+    """Our own words; the channel's where ours cannot be had. That nobody spoke is an answer, not a failure."""
+    try:
+        own = _by_us(tools, transcriber, note, hints)
+    except Exception as trouble:
+        log.warning("note %s: %s, the channel's own words are taken", note.id, type(trouble).__name__)
+        return by_channel
+    return by_channel if own.state in ("no_model", "broken") else own
+
+
+def _by_us(tools: Tools, transcriber: Transcriber, note: Note, hints: Hints) -> Heard:
+    """What the recogniser makes of a note. A faulty note is an answer too; a fault of ours is raised."""
     try:
         transcript = transcriber.transcribe(tools.files.get(note.file), hints)
     except (NoModel, NoEngine, ModelTooSmall):
@@ -52,7 +88,6 @@ def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job)
         return Heard("broken", problem=bad.reason)
     if not transcript.text:
         return Heard("silent", seconds=transcript.seconds, engine=transcript.engine)
-    tools.ear.think_ahead(database, transcript.text, note.at)
     return Heard(
         "heard",
         text=transcript.text,

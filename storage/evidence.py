@@ -11,10 +11,15 @@ from rules.places import Point
 from storage.database import Work
 from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow
 
+BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
+
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A voice note or a typed summary. `state`: waiting, heard, unsure, silent, broken, no_model, typed."""
+    """A voice note or a typed summary. `state`: waiting, heard, unsure, silent, broken, no_model, typed.
+
+    `channel_text`: what `channel` itself recognised, whether or not it was taken.
+    """
 
     rep: str
     at: datetime
@@ -26,7 +31,14 @@ class Note:
     text: str = ""
     confidence: float | None = None
     engine: str = ""
+    channel: str = ""
+    channel_text: str = ""
     id: int = 0
+
+    @property
+    def words_from(self) -> str:
+        """The channel that recognised the words; empty for those typed or heard by our own recogniser."""
+        return self.channel if self.engine == BY_CHANNEL else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,8 @@ def add_note(work: Work, note: Note, inbox: int | None) -> int:
         text=note.text,
         confidence=note.confidence,
         engine=note.engine,
+        channel=note.channel,
+        channel_text=note.channel_text,
         inbox=inbox,
     )
     work.session.add(row)
@@ -252,6 +266,8 @@ def _note(row: NoteRow) -> Note:
         text=row.text,
         confidence=row.confidence,
         engine=row.engine,
+        channel=row.channel,
+        channel_text=row.channel_text,
         id=row.id,
     )
 

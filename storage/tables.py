@@ -286,7 +286,10 @@ class PhotoRow(Base):
 
 
 class NoteRow(Base):
-    """A voice note or typed summary. `state`: waiting (to be heard), heard, unsure, silent, broken, no_model, typed."""
+    """A voice note or typed summary. `state`: waiting (to be heard), heard, unsure, silent, broken, no_model, typed.
+
+    `channel_text`: what `channel` itself recognised, as it came; `engine` says whether that is the text.
+    """
 
     __tablename__ = "note"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
@@ -300,6 +303,8 @@ class NoteRow(Base):
     text: Mapped[str] = mapped_column(Text)
     confidence: Mapped[float | None]
     engine: Mapped[str] = mapped_column(String(80))
+    channel: Mapped[str] = mapped_column(String(20), server_default="")
+    channel_text: Mapped[str] = mapped_column(Text, server_default="")
     heard_at: Mapped[datetime | None]
     inbox: Mapped[int | None]
 

@@ -17,6 +17,7 @@ from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
 from nlp.audio import RATE, BadAudio, Samples, decode
+from tests.speech import wav
 
 CLIP = Path("tests/media/speech/clips/note00.ogg")
 LONG_CLIP = Path("tests/media/speech/clips/note02.ogg")
@@ -43,16 +44,6 @@ def encoded(samples: Samples, container: str, codec: str, rate: int, **options: 
         for piece in [*fit.resample(frame), *fit.resample(None)]:
             file.mux(stream.encode(piece))
         file.mux(stream.encode(None))
-    return out.getvalue()
-
-
-def wav(samples: Samples, rate: int = RATE) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((samples * 32767).astype("<i2").tobytes())
     return out.getvalue()
 
 
@@ -286,6 +277,14 @@ def test_two_recordings_chained_with_another_rate() -> None:
     sound = decode(first + second)
     assert sound.seconds == pytest.approx(4.0, abs=0.2)
     assert not sound.truncated
+
+
+def test_what_was_heard_before_an_impossible_rate_counts() -> None:
+    """Sound is resampled a second at a time: the last half second before the error must not be lost with it."""
+    tone = np.sin(np.arange(int(2.5 * RATE), dtype=np.float32) / 10) * np.float32(0.3)
+    sound = decode(encoded(tone, "flac", "flac", 16_000) + encoded(tone, "flac", "flac", 2_000))
+    assert sound.seconds == pytest.approx(2.5, abs=0.02)
+    assert sound.truncated
 
 
 def test_speex_is_told_from_other_bytes() -> None:

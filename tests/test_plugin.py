@@ -8,7 +8,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from bot.cli import main
 from bot.replay import Replay
@@ -308,6 +308,31 @@ def test_summarize_asks_the_one_of_the_settings_and_goes_on_without_a_broken_one
     assert '"problem": null' in problem("tests.summarizers:broken")
     assert "no model file" in caplog.text
     assert '"problem": null' in problem("")
+
+
+def test_replay_takes_the_one_of_the_settings_as_run_does(tmp_path: Path) -> None:
+    script = tmp_path / "小结.txt"
+    script.write_text(
+        ARRIVED
+        + "rep: 墙钟停摆那件事，他犹疑得很\n"
+        + "saved: state = open\nsaved: rep = 王建\nsaved: outlet = C0001 柯桥老灶台酒家\n"
+        + "saved: place = live 30.08218 120.49390 ±8\nsaved: photos = 1\n"
+        + "saved: note = typed 墙钟停摆那件事，他犹疑得很\n"
+        + "saved: problem? = 墙钟停摆\nsaved: objections? = price\nsaved: actions = 3\n",
+        encoding="utf-8",
+    )
+
+    def replayed(plugin: str) -> Result:
+        config = tmp_path / "config.toml"
+        config.write_text(f'["理解"]\n"插件" = "{plugin}"\n', encoding="utf-8")
+        return CliRunner().invoke(main, ["--config", str(config), "replay", str(script)])
+
+    with_plugin = replayed("tests.summarizers:Regular")
+    assert with_plugin.exit_code == 0, with_plugin.output
+    assert "墙钟停摆（「墙钟停摆」）" in with_plugin.stdout
+    without = replayed("")
+    assert without.exit_code == 1
+    assert "- problem? = 墙钟停摆" in without.stderr
 
 
 def test_a_name_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 import texts
+from bot.abilities import BY_NAME
 from bot.settings import Origin
 from handlers.commands import COMMANDS
 from nlp.audio import BadReason
@@ -131,6 +132,7 @@ FAMILIES: dict[str, Callable[[], Iterable[str]]] = {
     "web.role.": lambda: of(Role),
     "web.todo.": lambda: of(TodoState),
     "web.appeal.": lambda: ["open", "upheld", "rejected"],
+    "channel.": lambda: [*BY_NAME, "wecom"],
     "web.note.": lambda: ["waiting", "heard", "unsure", "silent", "broken", "no_model", "typed"],
     "export.visit_state.": lambda: of(State),
     "verdict.": lambda: of(Verdict),

@@ -1,17 +1,16 @@
 """The real recogniser on real sound: what was said comes back, and nothing that was not said."""
 
-import io
 import json
 import threading
-import wave
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nlp.audio import RATE, BadAudio, Samples, decode
+from nlp.audio import RATE, BadAudio, decode
 from nlp.transcribe import Hints, TranscribeSettings, Transcript, WhisperTranscriber, speech_spans
+from tests.speech import unspoken_clips, wav
 
 FIRM = Path("tests/media/speech")
 CLIPS = json.loads((FIRM / "clips/manifest.json").read_text(encoding="utf-8"))
@@ -27,16 +26,6 @@ def whisper() -> WhisperTranscriber:
 
 def clip(name: str) -> bytes:
     return (FIRM / "clips" / name).read_bytes()
-
-
-def wav(samples: Samples) -> bytes:
-    out = io.BytesIO()
-    with wave.open(out, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((samples.clip(-1, 1) * 32767).astype("<i2").tobytes())
-    return out.getvalue()
 
 
 @pytest.mark.parametrize("note", CLIPS, ids=lambda note: str(note["file"]))
@@ -59,32 +48,8 @@ def test_segments_follow_the_sound(whisper: WhisperTranscriber) -> None:
     assert times[-1] <= transcript.seconds
 
 
-def invented_clips() -> list[bytes]:
-    """50 notes in which nobody speaks: silence, hiss, hum, clicks, pocket noise; 0.05 s to 20 s; faint to loud."""
-    random = np.random.default_rng(11)
-    clips = []
-    for number in range(50):
-        size = int(RATE * (0.05, 0.4, 1.3, 3.4, 8.0, 20.0)[number % 6])
-        time = np.arange(size) / RATE
-        loud = (0.0005, 0.003, 0.02, 0.1, 0.3)[number % 5]
-        hiss = random.normal(0, loud, size)
-        clicks = np.zeros(size)
-        clicks[random.integers(0, size, 8)] = loud * 3
-        sounds = (
-            np.zeros(size),
-            hiss,
-            loud * np.sin(2 * np.pi * 50 * time),
-            hiss.cumsum() / max(1.0, np.abs(hiss.cumsum()).max()) * loud,
-            clicks,
-            hiss * (1 + np.sin(2 * np.pi * 4 * time)),
-            loud * np.sin(2 * np.pi * 440 * time),
-        )
-        clips.append(wav(sounds[number % 7].astype(np.float32)))
-    return clips
-
-
 def test_fifty_clips_without_speech_give_no_word(whisper: WhisperTranscriber) -> None:
-    for number, data in enumerate(invented_clips()):
+    for number, data in enumerate(unspoken_clips()):
         transcript = whisper.transcribe(data, Hints(names=("大发干货行", "鉴湖渔家", "新昌炒年糕")))
         assert transcript.text == "", number
         assert transcript.segments == (), number

@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -14,11 +15,9 @@ from huggingface_hub import constants
 
 from nlp import transcribe
 from nlp.audio import BadAudio, Samples, decode
-from nlp.speech_process import SpeechCrashed, SpeechProcess
 from nlp.transcribe import (
     Hints,
     ModelTooSmall,
-    NoEngine,
     NoModel,
     PullFailed,
     SherpaTranscriber,
@@ -33,6 +32,7 @@ from nlp.transcribe import (
 )
 
 FIRM = Path("tests/media/speech")
+SENSEVOICE = TranscribeSettings(engine="sensevoice", model="sensevoice-small")
 MODEL = FIRM / "test_model"
 CLIP = (FIRM / "clips/note02.ogg").read_bytes()
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -239,35 +239,14 @@ def test_pull_into_a_place_that_cannot_be_written(tmp_path: Path, hub: Hub) -> N
     assert caught.value.reason == "disk"
 
 
-def sensevoice(model: str, **changes: str) -> TranscribeSettings:
-    return TranscribeSettings(engine="sensevoice", model=model, **changes)  # type: ignore[arg-type]  # str fields only
-
-
 def test_sensevoice_looks_for_its_own_files(tmp_path: Path, cache: Path) -> None:
-    assert isinstance(make_transcriber(sensevoice("sensevoice-small")), SherpaTranscriber)
+    assert isinstance(make_transcriber(SENSEVOICE), SherpaTranscriber)
     with pytest.raises(NoModel) as caught:
-        make_transcriber(sensevoice("sensevoice-small")).load()
+        make_transcriber(SENSEVOICE).load()
     assert "csukuangfj/sherpa-onnx-sense-voice" in caught.value.looked[0]
     with pytest.raises(NoModel) as caught:
-        SherpaTranscriber(sensevoice(str(MODEL))).transcribe(CLIP, Hints())
+        SherpaTranscriber(replace(SENSEVOICE, model=str(MODEL))).transcribe(CLIP, Hints())
     assert caught.value.missing == ("model*.onnx", "tokens.txt")
-
-
-def test_sensevoice_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "model.int8.onnx").write_bytes(b"x")
-    (tmp_path / "tokens.txt").write_text("<blk> 0\n")
-    monkeypatch.setitem(__import__("sys").modules, "sherpa_onnx", None)
-    with pytest.raises(NoEngine, match="sensevoice"):
-        SherpaTranscriber(sensevoice(str(tmp_path))).load()
-
-
-@pytest.mark.recogniser
-def test_a_broken_sensevoice_model_does_not_take_the_bot_down(tmp_path: Path) -> None:
-    pytest.importorskip("sherpa_onnx")
-    (tmp_path / "model.int8.onnx").write_bytes(b"this is no network")
-    (tmp_path / "tokens.txt").write_text("<blk> 0\n")
-    with SpeechProcess(sensevoice(str(tmp_path))) as speech, pytest.raises((SpeechCrashed, RuntimeError)):
-        speech.transcribe(CLIP, Hints())
 
 
 def test_speech_is_cut_at_silences() -> None:

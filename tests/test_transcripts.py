@@ -138,6 +138,10 @@ SAID_ELSEWHERE = {
     "appeal.filed_nobody",  # a firm without managers: test_receive
     "between",  # what joins an enumeration, never said by itself
     "broken.apology",  # our own fault: test_receive
+    "channel.telegram",  # the channels' names: test_channel_words
+    "channel.web",
+    "channel.wechat",
+    "channel.wecom",
     "grade.none",  # a visit does not close without a position
     "media.no_silk",  # a machine without the SILK decoder
     "objection.stock",  # as the others; which words mean it is tested with the understanding

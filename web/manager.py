@@ -223,11 +223,17 @@ def _photo(photo: Photo, words: Texts, zone: ZoneInfo) -> dict[str, Any]:
     return {"src": f"/manager/api/photos/{photo.id}", "text": " · ".join(notes), "used": photo.same_as is not None}
 
 
+def _state(note: Note, words: Texts) -> str:
+    if note.words_from:
+        return words.say("web.note.by_channel", {"channel": words.say(f"channel.{note.words_from}")})
+    return words.say(f"web.note.{note.state}")
+
+
 def _note(note: Note, words: Texts, zone: ZoneInfo) -> dict[str, Any]:
     return {
         "at": _clock(note.at, zone),
         "text": note.text,
-        "state": words.say(f"web.note.{note.state}"),
+        "state": _state(note, words),
         "seconds": note.seconds,
         "src": f"/manager/api/notes/{note.id}/audio" if note.file else None,
     }
