@@ -8,13 +8,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nlp import cues
+from nlp import cues, frames
 from nlp.cutting import Clause
 from nlp.dates import Said
 from nlp.deal import DealLine
 
-_SAID, _DERIVED, _WEAK = 0.9, 0.8, 0.6
-DIRECTNESS: Mapping[float, str] = {_SAID: "said", _DERIVED: "derived", _WEAK: "weak"}
+_SAID, _DERIVED, _FRAMED, _WEAK = 0.9, 0.8, 0.75, 0.6
+DIRECTNESS: Mapping[float, str] = {_SAID: "said", _DERIVED: "derived", _FRAMED: "frame", _WEAK: "weak"}
 _MAIN = re.compile(r"主要|就是|关键|最")
 _BOUND = re.compile(r"独家|签|合同|锁|绑|供货商")
 
@@ -84,30 +84,54 @@ def _holds(text: str, match: re.Match[str]) -> bool:
     ):
         return False
     after = text[match.end() : match.end() + 5]
+    if match[0].endswith(("没", "没有", "没什么")) and re.match("什么?(?:意见|问题|异议|话说|得说|嫌|提|说)|(?:意见|问题|异议|话说|得说|嫌|提|说)", after):
+        return False
     return not re.match(r"的?问题不大|[^，。]{0,2}没问题|[^，。]{0,2}(?:认可|没意见|谈妥|谈好|签好)", after)
 
 
 def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own: Sequence[Cue]) -> list[Hit]:
     found: dict[str, Hit] = {}
     for clause in clauses:
-        words = text[clause.start : clause.end]
         for code, pattern, is_own in _cues(cues.OBJECTIONS, own):
-            if code in found:
-                continue
-            for match in pattern.finditer(text, clause.start, clause.end):
-                past = (
-                    _is_history(words, match.start() - clause.start)
-                    or _is_imagined(words, match)
-                    or _is_settled(text, match, code)
-                )
-                if _holds(text, match) and not past and not _is_ours(text, match, code):
-                    found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
-                    break
+            match = None if code in found else _meant(text, clause, code, pattern)
+            if match:
+                found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
+    if not found:  # the frames guess: they are asked only where no known word was heard
+        for clause in clauses:
+            found.update({hit.code: hit for hit in _framed(text, clause, found) if not _is_chore(text, hit.code)})
     for code, pattern in cues.ACROSS.items():
         across = _first(pattern, text)
         if across and code not in found and not cues.HISTORY.search(across[0]):
             found[code] = Hit(code, across.start(), across.end(), _DERIVED)
     return sorted(_sorted_out(text, found).values(), key=lambda hit: hit.start)
+
+
+def _meant(text: str, clause: Clause, code: str, pattern: re.Pattern[str]) -> re.Match[str] | None:
+    """The first words of the clause that say this objection, of the customer and of today."""
+    words = text[clause.start : clause.end]
+    for match in pattern.finditer(text, clause.start, clause.end):
+        past = (
+            _is_history(words, match.start() - clause.start)
+            or _is_imagined(words, match)
+            or _is_settled(text, match, code)
+        )
+        if match[0] and _holds(text, match) and not past and not _is_ours(text, match, code):
+            return match
+    return None
+
+
+def _framed(text: str, clause: Clause, known: Mapping[str, Hit]) -> list[Hit]:
+    """What the frames make of a clause in which no known word stands: of two that overlap, the longer."""
+    hits = [
+        Hit(code, match.start(), match.end(), _FRAMED)
+        for code, pattern in frames.OBJECTIONS.items()
+        if code not in known and (match := _meant(text, clause, code, pattern))
+    ]
+    kept: list[Hit] = []
+    for hit in sorted(hits, key=lambda hit: (hit.start - hit.end, hit.start)):
+        if all(hit.end <= other.start or other.end <= hit.start for other in kept):
+            kept.append(hit)
+    return kept
 
 
 def _cues(built_in: Mapping[str, re.Pattern[str]], own: Sequence[Cue]) -> Iterator[tuple[str, re.Pattern[str], bool]]:
@@ -144,6 +168,15 @@ def _is_settled(text: str, match: re.Match[str], code: str) -> bool:
     return code == "quality" and bool(cues.HISTORY.search(sentence)) and not re.search("反映|现在|这次|不敢", text)
 
 
+def _is_chore(text: str, code: str) -> bool:
+    """The words belong to old money (催款，财务还没批) or to goods made good (少送了，明天补送), not to a sale."""
+    if code in {"terms", "authority"} and _OLD_MONEY.search(text):
+        return True
+    return code == "delivery" and bool(_SENT_AFTER.search(text))
+
+
+_OLD_MONEY = re.compile(r"欠[的了我款着]|货款|催[^，。]{0,4}[款账]|收款|尾款|应收|实收|对账|结账|还没还|没还|到账")
+_SENT_AFTER = re.compile(r"补[送发给](?!样)")
 _MADE_GOOD = re.compile(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3}[换补]了")
 _STILL_ANGRY = re.compile(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
 
@@ -232,7 +265,7 @@ def _outcome(
     if orders:
         line = next(line for line in lines if line.kind == "order")
         return Hit("won", line.start, line.end, _SAID)
-    lost = _first(cues.LOST, text)
+    lost = _first(cues.LOST, text) or _first(frames.LOST, text)
     if lost and not _THREAT.search(text[: lost.start()]):
         return Hit("lost", lost.start(), lost.end(), _SAID)
     bought = _first(_BOUGHT, text)
@@ -272,7 +305,7 @@ def _open_or_routine(
     open_words = _first(cues.OPEN, text)
     made_good = routine and not re.search("要求|生气|有意见|不敢|不想", text)
     real = [hit for hit in objections if not (made_good and hit.code == "quality")]
-    if absent and not real and not not_sold and not samples:
+    if absent and not real and not not_sold and not samples and not _PUT_OFF.search(text):
         return Hit("none", absent.start(), absent.end(), _DERIVED)
     if real:
         return Hit("pending", real[0].start, real[0].end, _DERIVED)
@@ -298,15 +331,25 @@ def _open_or_routine(
         return Hit("pending", product.start(), product.end(), _WEAK)
     if said:
         return Hit("pending", said[0].start, said[0].end, _WEAK)
-    return None
+    spoken = _SPOKE.search(text)  # the customer said something about it, in words nobody knows
+    return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
+
+
+_PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
+_SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
 
 
 def _any_cause(text: str) -> re.Match[str] | None:
-    return next((match for pattern in cues.ROOT_CAUSES.values() if (match := _first(pattern, text))), None)
+    patterns = (*cues.ROOT_CAUSES.values(), *frames.ROOT_CAUSES.values())
+    return next((match for pattern in patterns if (match := _first(pattern, text))), None)
 
 
 def _close_factor(text: str, clauses: Sequence[Clause]) -> Hit | None:
-    return _first_of(cues.CLOSE_FACTORS, text)
+    known = _first_of(cues.CLOSE_FACTORS, text)
+    if known:
+        return known
+    framed = _first_of(tuple(frames.CLOSE_FACTORS.items()), text)
+    return replace(framed, confidence=_FRAMED) if framed else None
 
 
 def _first_of(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> Hit | None:
@@ -318,7 +361,7 @@ def _first_of(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> Hit
 
 
 def _root_cause(text: str, clauses: Sequence[Clause], objections: Sequence[Hit]) -> Hit | None:
-    stated = _first_of(tuple(cues.ROOT_CAUSES.items()), text)
+    stated = _first_of((*cues.ROOT_CAUSES.items(), *frames.ROOT_CAUSES.items()), text)
     causal = [hit for hit in objections if hit.code in cues.ROOT_CAUSE_OF]
     if stated and (stated.code == "需求未识别" or not causal):
         return stated
