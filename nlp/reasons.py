@@ -97,9 +97,8 @@ def _objections(text: str, clauses: Sequence[Clause], orders: Sequence[int], own
             if match:
                 found[code] = Hit(code, match.start(), match.end(), _SAID, is_own)
     if not found:  # the frames guess: they are asked only where no known word was heard
-        for clause in clauses:
-            found.update({hit.code: hit for hit in _framed(text, clause, found) if not _is_chore(text, hit.code)})
-    for code, pattern in cues.ACROSS.items():
+        found.update(_by_frames(text, clauses))
+    for code, pattern in (*cues.ACROSS.items(), *frames.ACROSS.items()):
         across = _first(pattern, text)
         if across and code not in found and not cues.HISTORY.search(across[0]):
             found[code] = Hit(code, across.start(), across.end(), _DERIVED)
@@ -111,7 +110,7 @@ def _meant(text: str, clause: Clause, code: str, pattern: re.Pattern[str]) -> re
     words = text[clause.start : clause.end]
     for match in pattern.finditer(text, clause.start, clause.end):
         past = (
-            _is_history(words, match.start() - clause.start)
+            _is_history(words, match.start() - clause.start, match.end() - clause.start)
             or _is_imagined(words, match)
             or _is_settled(text, match, code)
         )
@@ -120,8 +119,22 @@ def _meant(text: str, clause: Clause, code: str, pattern: re.Pattern[str]) -> re
     return None
 
 
+def _by_frames(text: str, clauses: Sequence[Clause]) -> dict[str, Hit]:
+    """The first objection that the frames see, and further ones that are said to be further ones (又, 也, 而且)."""
+    found: dict[str, Hit] = {}
+    last = 0
+    for clause in clauses:
+        for hit in _framed(text, clause, found):
+            if not _is_chore(text, hit.code) and (not found or _BESIDES.search(text, last, hit.start + 1)):
+                found[hit.code], last = hit, hit.end
+    return found
+
+
+_BESIDES = re.compile(r"又|也|而且|还(?!没|有|在|是|剩|要)|加上|另外|再说|再加|再一个|同时|外加|一来|二来|第二|、")
+
+
 def _framed(text: str, clause: Clause, known: Mapping[str, Hit]) -> list[Hit]:
-    """What the frames make of a clause in which no known word stands: of two that overlap, the longer."""
+    """What the frames make of a clause: of two that overlap, the longer."""
     hits = [
         Hit(code, match.start(), match.end(), _FRAMED)
         for code, pattern in frames.OBJECTIONS.items()
@@ -131,7 +144,7 @@ def _framed(text: str, clause: Clause, known: Mapping[str, Hit]) -> list[Hit]:
     for hit in sorted(hits, key=lambda hit: (hit.start - hit.end, hit.start)):
         if all(hit.end <= other.start or other.end <= hit.start for other in kept):
             kept.append(hit)
-    return kept
+    return sorted(kept, key=lambda hit: hit.start)
 
 
 def _cues(built_in: Mapping[str, re.Pattern[str]], own: Sequence[Cue]) -> Iterator[tuple[str, re.Pattern[str], bool]]:
@@ -146,12 +159,12 @@ def _own_first(own: Sequence[Cue], text: str) -> Hit | None:
     return replace(hit, own=True) if hit else None
 
 
-def _is_history(words: str, place: int) -> bool:
+def _is_history(words: str, place: int, end: int) -> bool:
     past = cues.HISTORY.search(words[:place] or "")
     if not past:
         return False
-    return not cues.NOW.search(words[past.end() : place]) and not re.search(
-        r"没卖完|没动|没用完|压着|还有|反映|不敢", words
+    return not cues.NOW.search(words[past.end() : max(place, end - 1)]) and not re.search(
+        r"没卖完|没动|没用完|压着|还有|还[在剩]?[躺堆压摆冻囤剩]|原封|没[吃走出]|反映|不敢", words
     )
 
 
@@ -297,7 +310,7 @@ def _open_or_routine(
     said: Sequence[Said],
     received: tuple[int, int] | None,
 ) -> Hit | None:
-    absent = _first(cues.ABSENT_ONLY, text)
+    absent = _first(cues.ABSENT_ONLY, text) or (None if _AGAIN.search(text) else _first(cues.BUSY, text))
     nothing_new = cues.NOTHING_NEW.search(text)
     interested = _first(cues.INTERESTED, text)
     routine = cues.ROUTINE.search(text)
@@ -335,6 +348,7 @@ def _open_or_routine(
     return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
 
 
+_AGAIN = re.compile(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
 _PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
 _SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
 
