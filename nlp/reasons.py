@@ -110,7 +110,10 @@ def _meant(text: str, clause: Clause, code: str, pattern: re.Pattern[str]) -> re
     words = text[clause.start : clause.end]
     for match in pattern.finditer(text, clause.start, clause.end):
         past = (
-            _is_history(words, match.start() - clause.start, match.end() - clause.start)
+            (
+                _is_history(words, match.start() - clause.start, match.end() - clause.start)
+                and not _STILL_FELT.match(text, clause.end)
+            )
             or _is_imagined(words, match)
             or _is_settled(text, match, code)
         )
@@ -206,7 +209,8 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
     if code == "stock":  # what has not been touched are the samples
         return "样品" in text[max(0, match.start() - 16) : match.start()]
     if code == "authority":
-        return bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$", before))
+        met = re.match(r"[^，。]{0,4}，[^，。]{0,6}(?:(?<![不没])在(?=[，。])|见[着到]了)", text[match.end() :])
+        return bool(met) or bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$", before))
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
     if code == "taste":
@@ -348,6 +352,7 @@ def _open_or_routine(
     return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
 
 
+_STILL_FELT = re.compile(r"[^。]{0,6}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|不订|没订|没敢)")
 _AGAIN = re.compile(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
 _PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
 _SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
@@ -375,8 +380,10 @@ def _first_of(patterns: Sequence[tuple[str, re.Pattern[str]]], text: str) -> Hit
 
 
 def _root_cause(text: str, clauses: Sequence[Clause], objections: Sequence[Hit]) -> Hit | None:
-    stated = _first_of((*cues.ROOT_CAUSES.items(), *frames.ROOT_CAUSES.items()), text)
     causal = [hit for hit in objections if hit.code in cues.ROOT_CAUSE_OF]
+    stated = _first_of(tuple(cues.ROOT_CAUSES.items()), text)
+    if stated is None and not causal:
+        stated = _first_of(tuple(frames.ROOT_CAUSES.items()), text)
     if stated and (stated.code == "需求未识别" or not causal):
         return stated
     main = next((hit for hit in causal if _MAIN.search(text[max(0, hit.start - 8) : hit.start])), None)
