@@ -228,7 +228,7 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         and cues.FULL_FREEZER.search(text[found["storage"].start : found["storage"].end])
     ):
         del found["storage"]
-    if "shelf_life" in found and "stock" in found and found["stock"].start >= found["shelf_life"].start:
+    if "shelf_life" in found and "stock" in found:
         del found["stock"]
     if (
         "promotion" in found
@@ -352,7 +352,7 @@ def _open_or_routine(
     return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
 
 
-_STILL_FELT = re.compile(r"[^。]{0,6}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|不订|没订|没敢)")
+_STILL_FELT = re.compile(r"[^。]{0,14}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|不订|没订|没敢)")
 _AGAIN = re.compile(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
 _PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
 _SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
