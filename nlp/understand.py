@@ -79,6 +79,8 @@ class Understanding:
     follow_up: Found[Window] | None
     again_next_week: bool
     actions: tuple[str, ...]
+    proofs: tuple[str, ...]
+    """What counts as proof of each action, in their order; "" where anything does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Understander:
         orders = [line for line in lines if line.kind == "order"]
         samples = [line for line in lines if line.kind == "sample"]
         received = find_payment(masked.text, won=False)
+        actions = find_actions(spoken.text, self._words.phrase_rules)
         verdict = reasons.judge(
             masked.text,
             masked.clauses,
@@ -188,7 +191,8 @@ class Understander:
             if follow_up
             else None,
             again_next_week=bool(cues.NEXT_WEEK_AGAIN.search(spoken.text)),
-            actions=find_actions(spoken.text, self._words.phrase_rules),
+            actions=tuple(actions),
+            proofs=tuple(actions.values()),
         )
 
     def _masked(
