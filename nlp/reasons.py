@@ -213,6 +213,8 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
         return bool(met) or bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$", before))
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
+    if code == "delivery":  # the road kept us away
+        return bool(re.search(r"没去成|没进去|没能进|改天再去", text[match.end() : match.end() + 12]))
     if code == "taste":
         return bool(re.search(r"解决了?[^，。]*$", before))
     if code == "terms":
@@ -301,7 +303,7 @@ def _outcome(
     return _open_or_routine(text, objections, samples=samples, lines=lines, said=said, received=received)
 
 
-_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近)[^，。]{0,3}$")
+_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近|◇)[^，。]{0,3}$")
 _BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
 
 
