@@ -40,8 +40,11 @@ _EARLIER_ORDER = re.compile(
 )
 _CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
 _AFTER_ALL = re.compile(r"今天(?:就|先|照|还是)|这次先|先[按来拿要订进]|现在就|当场|后来|最后|结果|另外")
-_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试|[试尝]了|试吃了)$")
+_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送带寄捎]了|样[^。]{0,12}给了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试|[试尝]了|试吃了)$")
 _TO_TASTE = re.compile(r"[^。；]{0,20}[让给请](?:[他她]们?|厨师长?|大厨|老板娘?|店里)[^，。]{0,2}[尝试]")
+_TO_TRY = re.compile(
+    r"□*(?:回去|回家|去|来)?(?:自己)?先?(?:试试|试用|试一?下|试做|试炸|试吃|尝尝|尝一?下|(?:烧烧|炸炸|煮煮|做做)看|试(?=[，。]|$))(?!水|卖)"
+)
 _OFFER = re.compile(r"[每满]$|买$|[涨降卖报压砍]到$|(?:别家|别人家?|人家|◎+)[^，。]{0,4}[搭送赠]$|(?:只|就|才)(?:落|赚|挣)[^，。]*$|多少钱$|什么价$|怎么卖$|超过$|[满买][^，。]{0,4}送$")
 _STOCK_LIST = re.compile(
     rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货|到的货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
@@ -209,6 +212,8 @@ def _kind(
         return "taken_back"
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
     if _GIVEN.search(before) and not re.search(r"送了?$", after):
+        return "sample"
+    if _TO_TRY.match(text, quantity.end) and quantity.unit not in {"箱", "件"} and not re.search("订|下单", before):
         return "sample"
     if _TO_TASTE.match(text, quantity.end) and not ordered:
         return "sample"

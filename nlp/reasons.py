@@ -210,7 +210,7 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
         return "样品" in text[max(0, match.start() - 16) : match.start()]
     if code == "authority":
         met = re.match(r"[^，。]{0,4}，[^，。]{0,6}(?:(?<![不没])在(?=[，。])|见[着到]了)", text[match.end() :])
-        return bool(met) or bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$", before))
+        return bool(met) or bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$|(?:^|[，。])我(?:也|可|自己)?$", before))
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
     if code == "delivery":  # the road kept us away
@@ -253,6 +253,10 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         and re.search(r"审|过", text[found["authority"].start : found["authority"].end])
     ):
         del found["authority"]  # 合同要先过集团审
+    if "storage" in found and "shelf_life" in found and re.match(
+        "[存放]不[久住]", text[found["shelf_life"].start : found["shelf_life"].end]
+    ):
+        del found["shelf_life"]  # 没有冷柜，存不住
     if "storage" in found and "stock" in found and found["stock"].start == found["storage"].start:
         del found["stock"]
     return found
@@ -295,6 +299,7 @@ def _outcome(
             hit
             for hit in objections
             if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end + 3])
+            and not re.search(r"到期(?:了|以?后)?再", text)
         ),
         None,
     )

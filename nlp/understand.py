@@ -136,6 +136,7 @@ class Understander:
             )
         masked = self._masked(dated, products, rivals, meant)
         lines = find_lines(masked.text, masked.clauses, products, quantities, rivals)
+        lines = [line for line in lines if self._is_counted_so(masked.text, line)]
         orders = [line for line in lines if line.kind == "order"]
         samples = [line for line in lines if line.kind == "sample"]
         received = find_payment(masked.text, won=False)
@@ -204,6 +205,10 @@ class Understander:
         if outlet:
             text = _hide(text, [(outlet.start, outlet.end)], "○")
         return Masked(text, clauses)
+
+    def _is_counted_so(self, text: str, line: DealLine) -> bool:
+        """鸡翅太咸，客人喝了三瓶水: what is counted in another clause, in a unit it is not sold in, is something else."""
+        return line.unit in {*self._units_of[line.product], "件"} or "，" not in text[line.start : line.end]
 
     def _line(self, spoken: Spoken, line: DealLine) -> Found[Line]:
         confidence = _SURE if line.sure else _SOUNDS_LIKE
