@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -217,7 +226,10 @@ class Values(BaseSettings):
     close_factors: Words = Field(default=_LIMITS.close_factors, title="本次成交关键因素")
     root_causes: Words = Field(default=_LIMITS.root_causes, title="未成交根因")
     phrase_actions: tuple[PhraseValues, ...] = Field(
-        default=tuple(PhraseValues(phrases=rule.phrases, actions=rule.actions, evidence=rule.evidence) for rule in _LIMITS.phrase_actions),
+        default=tuple(
+            PhraseValues(phrases=rule.phrases, actions=rule.actions, evidence=rule.evidence)
+            for rule in _LIMITS.phrase_actions
+        ),
         title="再跟进短语",
     )
     sayings: tuple[SayingValues, ...] = Field(

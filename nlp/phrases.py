@@ -12,7 +12,7 @@ _REFUSED = re.compile(r"(?:不用|没有?|别|不|无需|不必)$")
 
 
 def find_actions(text: str, rules: Sequence[PhraseRule]) -> dict[str, str]:
-    """Actions of every rule whose phrase was said, in whatever soft form (考虑考虑, 再考虑一下), with what proves each."""
+    """Actions of every rule whose phrase was said, in whatever soft form (考虑考虑), with what proves each."""
     said = _core(text)
     actions: dict[str, str] = {}
     for rule in rules:

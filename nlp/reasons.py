@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nlp import cues, frames
+from nlp import cues, frames, frames_result
 from nlp.cutting import Clause
 from nlp.dates import Said
 from nlp.deal import DealLine
@@ -84,7 +84,9 @@ def _holds(text: str, match: re.Match[str]) -> bool:
     ):
         return False
     after = text[match.end() : match.end() + 5]
-    if match[0].endswith(("没", "没有", "没什么")) and re.match("什么?(?:意见|问题|异议|话说|得说|嫌|提|说)|(?:意见|问题|异议|话说|得说|嫌|提|说)", after):
+    if match[0].endswith(("没", "没有", "没什么")) and re.match(
+        "什么?(?:意见|问题|异议|话说|得说|嫌|提|说)|(?:意见|问题|异议|话说|得说|嫌|提|说)", after
+    ):
         return False
     return not re.match(r"的?问题不大|[^，。]{0,2}没问题|[^，。]{0,2}(?:认可|没意见|谈妥|谈好|签好)", after)
 
@@ -128,9 +130,17 @@ def _by_frames(text: str, clauses: Sequence[Clause]) -> dict[str, Hit]:
     last = 0
     for clause in clauses:
         for hit in _framed(text, clause, found):
-            if not _is_chore(text, hit.code) and (not found or _BESIDES.search(text, last, hit.start + 1)):
+            if _is_chore(text, hit.code):
+                continue
+            refused = found.get("authority")
+            if refused and _REFUSED.search(text[refused.start : refused.end]):
+                found, last = {}, 0  # 财务不同意，说要现款: what they object to follows
+            if not found or _BESIDES.search(text, last, hit.start + 1):
                 found[hit.code], last = hit, hit.end
     return found
+
+
+_REFUSED = re.compile(r"不同意|没同意|有意见|不松口|没松口|反对")
 
 
 _BESIDES = re.compile(r"又|也|而且|还(?!没|有|在|是|剩|要)|加上|另外|再说|再加|再一个|同时|外加|一来|二来|第二|、")
@@ -191,7 +201,9 @@ def _is_chore(text: str, code: str) -> bool:
     return code == "delivery" and bool(_SENT_AFTER.search(text))
 
 
-_OLD_MONEY = re.compile(r"欠[的了我款着]|货款|催[^，。]{0,4}[款账]|收款|尾款|应收|实收|对账|结账|还没还|没还|到账")
+_OLD_MONEY = re.compile(
+    r"欠[的了我款着]|货款(?!统一|都|要)|催[^，。]{0,4}[款账]|收款|尾款|应收|实收|对账|结账|还没还|没还|到账"
+)
 _SENT_AFTER = re.compile(r"补[送发给](?!样)")
 _MADE_GOOD = re.compile(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3}[换补]了")
 _STILL_ANGRY = re.compile(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
@@ -206,11 +218,18 @@ def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
         )
     if code == "competitor":
         return bool(re.search(r"(?:隔壁|对面|别家)[^，。]{0,8}$", before))
-    if code == "stock":  # what has not been touched are the samples
-        return "样品" in text[max(0, match.start() - 16) : match.start()]
+    if code == "stock":  # what has not been touched are the samples; what goes back is no stock
+        return (
+            bool(re.match("[^，。]{0,3}(?:要退|退了|退货)", text[match.end() :]))
+            or "样品" in text[max(0, match.start() - 16) : match.start()]
+        )
     if code == "authority":
         met = re.match(r"[^，。]{0,4}，[^，。]{0,6}(?:(?<![不没])在(?=[，。])|见[着到]了)", text[match.end() :])
-        return bool(met) or bool(re.search(r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$|(?:^|[，。])我(?:也|可|自己)?$", before))
+        return bool(met) or bool(
+            re.search(
+                r"(?:我说|我要|我得|我去|我再|我回去|我跟公司)[^，。]{0,3}$|(?:^|[，。])我(?:也|可|自己)?$", before
+            )
+        )
     if code == "quality":
         return bool(re.search(r"◎+[^，。]*$", before)) or "解决" in text[max(0, match.start() - 12) : match.start()]
     if code == "delivery":  # the road kept us away
@@ -253,8 +272,10 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         and re.search(r"审|过", text[found["authority"].start : found["authority"].end])
     ):
         del found["authority"]  # 合同要先过集团审
-    if "storage" in found and "shelf_life" in found and re.match(
-        "[存放]不[久住]", text[found["shelf_life"].start : found["shelf_life"].end]
+    if (
+        "storage" in found
+        and "shelf_life" in found
+        and re.match("[存放]不[久住]", text[found["shelf_life"].start : found["shelf_life"].end])
     ):
         del found["shelf_life"]  # 没有冷柜，存不住
     if "storage" in found and "stock" in found and found["stock"].start == found["storage"].start:
@@ -288,7 +309,7 @@ def _outcome(
     if orders:
         line = next(line for line in lines if line.kind == "order")
         return Hit("won", line.start, line.end, _SAID)
-    lost = _first(cues.LOST, text) or _first(frames.LOST, text)
+    lost = _first(cues.LOST, text) or _first(frames_result.LOST, text)
     if lost and not _THREAT.search(text[: lost.start()]):
         return Hit("lost", lost.start(), lost.end(), _SAID)
     bought = _first(_BOUGHT, text)
@@ -298,7 +319,8 @@ def _outcome(
         (
             hit
             for hit in objections
-            if hit.code == "competitor" and re.search("独家|年合同|合同到", text[hit.start : hit.end + 3])
+            if hit.code == "competitor"
+            and re.search("独家|年合同|合同到", text[hit.start : hit.end + 3])
             and not re.search(r"到期(?:了|以?后)?再", text)
         ),
         None,
@@ -335,7 +357,7 @@ def _open_or_routine(
         return Hit("pending", real[0].start, real[0].end, _DERIVED)
     if nothing_new and not samples and (routine or any(line.kind in {"past", "return"} for line in lines)):
         return Hit("none", nothing_new.start(), nothing_new.end(), _DERIVED)
-    for found in (not_sold, _any_cause(text), interested):
+    for found in (not_sold, _any_cause(text), interested, _first(_PUT_OFF, text)):
         if found:
             return Hit("pending", found.start(), found.end(), _SAID)
     if samples:
@@ -366,7 +388,7 @@ _SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|
 
 
 def _any_cause(text: str) -> re.Match[str] | None:
-    patterns = (*cues.ROOT_CAUSES.values(), *frames.ROOT_CAUSES.values())
+    patterns = (*cues.ROOT_CAUSES.values(), *frames_result.ROOT_CAUSES.values())
     return next((match for pattern in patterns if (match := _first(pattern, text))), None)
 
 
@@ -374,7 +396,7 @@ def _close_factor(text: str, clauses: Sequence[Clause]) -> Hit | None:
     known = _first_of(cues.CLOSE_FACTORS, text)
     if known:
         return known
-    framed = _first_of(tuple(frames.CLOSE_FACTORS.items()), text)
+    framed = _first_of(tuple(frames_result.CLOSE_FACTORS.items()), text)
     return replace(framed, confidence=_FRAMED) if framed else None
 
 
@@ -390,7 +412,7 @@ def _root_cause(text: str, clauses: Sequence[Clause], objections: Sequence[Hit])
     causal = [hit for hit in objections if hit.code in cues.ROOT_CAUSE_OF]
     stated = _first_of(tuple(cues.ROOT_CAUSES.items()), text)
     if stated is None and not causal:
-        stated = _first_of(tuple(frames.ROOT_CAUSES.items()), text)
+        stated = _first_of(tuple(frames_result.ROOT_CAUSES.items()), text)
     if stated and (stated.code == "需求未识别" or not causal):
         return stated
     main = next((hit for hit in causal if _MAIN.search(text[max(0, hit.start - 8) : hit.start])), None)

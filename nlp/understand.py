@@ -207,7 +207,7 @@ class Understander:
         return Masked(text, clauses)
 
     def _is_counted_so(self, text: str, line: DealLine) -> bool:
-        """鸡翅太咸，客人喝了三瓶水: what is counted in another clause, in a unit it is not sold in, is something else."""
+        """Not so in 鸡翅太咸，客人喝了三瓶水: counted in another clause, in a unit it is not sold in."""
         return line.unit in {*self._units_of[line.product], "件"} or "，" not in text[line.start : line.end]
 
     def _line(self, spoken: Spoken, line: DealLine) -> Found[Line]:

@@ -33,7 +33,7 @@ EVIDENCE = ("照片", "小结", "定位", "待办")
 class PhraseActions:
     """A vague phrase of a customer and the checkable actions it opens, in the firm's own words.
 
-    `evidence` names, action by action, what counts as proof that it was done: one of EVIDENCE; empty where anything does.
+    `evidence` names, action by action, what counts as proof of it: one of EVIDENCE; empty where anything does.
     """
 
     phrases: tuple[str, ...]
