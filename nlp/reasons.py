@@ -209,8 +209,15 @@ _MADE_GOOD = re.compile(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3
 _STILL_ANGRY = re.compile(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
 
 
+_NOT_THEIRS = re.compile(
+    r"我们?(?:就|还|原来)?(?:怕|担心|以为|还以为|猜)[^，。]*$|(?:隔壁|对面|别家|别人)(?:那?家|店)?[^，。]{0,3}(?:嫌|抱怨|怪)[^，。]*$"
+)
+
+
 def _is_ours(text: str, match: re.Match[str], code: str) -> bool:
     """Words about us or about somebody else that are no objection of the customer."""
+    if _NOT_THEIRS.search(text[max(0, match.start() - 16) : match.start() + 1]):
+        return True
     before = text[max(0, match.start() - 8) : match.start()]
     if code == "price":
         return bool(re.search(r"比[^，。]{0,4}$", before)) or bool(
