@@ -266,6 +266,11 @@ def _sorted_out(text: str, found: dict[str, Hit]) -> dict[str, Hit]:
         del found["price"]
     if "contract" in found and "competitor" in found:
         del found["contract"]
+    quality = text[found["quality"].start : found["quality"].end] if "quality" in found else ""
+    if quality and "taste" in found and re.fullmatch("发[酸馊臭苦]", text[found["taste"].start : found["taste"].end]):
+        del found["taste"]  # gone off
+    if "delivery" in found and quality == "不新鲜":
+        del found["quality"]  # 三天才送一次，鱼不新鲜
     if "shelf_life" in found and "quality" in found and "新鲜" in text[found["quality"].start : found["quality"].end]:
         del found["quality"]
     if "competitor" in found and len(found) > 1:

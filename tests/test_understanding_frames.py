@@ -1,4 +1,4 @@
-"""Sentences made up by frame, in six batches, each scored before the rules had seen it (docs/understanding.md).
+"""Sentences made up by frame, in eight batches, each scored before the rules had seen it (docs/understanding.md).
 
 A label a sentence does not have was left open by its author and is not compared.
 """
@@ -12,7 +12,7 @@ from nlp.frames import OBJECTIONS
 from tests.test_understanding import HERE
 from tests.test_understanding_blind import read
 
-BATCHES = "abcdef"
+BATCHES = "abcdefgh"
 FIELDS = ("objections", "root_cause", "outcome", "close_factor")
 
 
@@ -39,7 +39,7 @@ def known_failures() -> dict[str, list[str]]:
 @pytest.mark.parametrize("batch", BATCHES)
 def test_exactly_the_known_sentences_fail(batch: str) -> None:
     mine = [note for note in sentences() if note["id"].startswith(batch)]
-    assert len(mine) > 60
+    assert len(mine) > 30
     assert {note["id"]: fields for note in mine if (fields := wrong(note))} == {
         name: fields for name, fields in known_failures().items() if name.startswith(batch)
     }
@@ -80,3 +80,33 @@ def test_a_frame_shows_the_words_it_read(text: str, rule: str, quote: str) -> No
 def test_still_talking_is_no_chore() -> None:
     note = "渔家还在谈，先帮他们解决了鱼片解冻出水的问题。"
     assert (read(note)["outcome"], read(note)["problem"]) == ("pending", "鱼片解冻出水")
+
+
+@pytest.mark.parametrize(
+    ("text", "samples"),
+    [
+        ("今天带了两包牛肉丸去鉴湖渔家，厨师长现场煮了，说还行。", [["P008", 2, "包"]]),
+        ("绍兴饭店要样，给了黑鱼片一包、酸菜鱼一包。", [["P002", 1, "包"], ["P009", 1, "包"]]),
+        ("便利店拿了一瓶蚝油去试，没收钱。", [["P006", 1, "瓶"]]),
+        ("城南烧烤说先拿一包鸡翅试试，好再订。", [["P004", 1, "包"]]),
+        ("老板要了一包鱼片回去自己烧烧看。", [["P002", 1, "包"]]),
+        ("我说试试我们的鸡块嘛，他说行，拿了一包。", [["P010", 1, "包"]]),
+    ],
+)
+def test_what_is_taken_to_be_tried_is_a_sample(text: str, samples: list[list[Any]]) -> None:
+    assert (read(text)["samples"], read(text)["orders"]) == (samples, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "鸡翅腌得太咸，客人喝了三瓶水",
+        "轻纺城快餐采购说别人家还搭两箱薯条呢",
+        "小笼包总店说能给到二百四她立马订二十箱鸡块",
+        "便利店问了问生抽多少钱一箱，没说要不要",
+        "小笼包总店鸡块还摞着二十来箱，下个月再来",
+        "绍兴饭店验收发现蚝油日期是去年的，拒收了两箱",
+    ],
+)
+def test_what_is_counted_but_not_ordered(text: str) -> None:
+    assert read(text)["orders"] == []
