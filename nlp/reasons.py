@@ -393,7 +393,7 @@ def _open_or_routine(
     return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
 
 
-_STILL_FELT = re.compile(r"[^。]{0,14}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|不订|没订|没敢)")
+_STILL_FELT = re.compile(r"[^。]{0,14}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|没敢)")
 _AGAIN = re.compile(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
 _PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
 _SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
