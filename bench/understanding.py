@@ -64,7 +64,7 @@ def sample_understander() -> Understander:
     limits = Limits()
     understander = Understander(
         FirmWords(
-            outlets=tuple(OutletWords(outlet.code, outlet.name) for outlet in data.outlets),
+            outlets=tuple(OutletWords(outlet.code, outlet.name, outlet.aliases) for outlet in data.outlets),
             products=tuple(ProductWords(item.code, item.name, item.aliases, item.units) for item in data.products),
             competitors=tuple(item.name for item in data.competitors),
             close_factors=limits.close_factors,

@@ -76,7 +76,7 @@ class Settings:
     @property
     def limits(self) -> Limits:
         own = {name: getattr(self.values, name) for name in Limits.__dataclass_fields__}
-        rules = tuple(PhraseActions(rule.phrases, rule.actions) for rule in self.values.phrase_actions)
+        rules = tuple(PhraseActions(rule.phrases, rule.actions, rule.evidence) for rule in self.values.phrase_actions)
         sayings = tuple(saying(one.title, one.means, one.words) for one in self.values.sayings)
         return Limits(**{**own, "phrase_actions": rules, "sayings": sayings})
 
@@ -325,7 +325,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 
 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
-    if kind in ("zone", "days", "words", "token", "long_key"):
+    if kind in ("zone", "days", "words", "token", "long_key", "evidence"):
         return Problem(f"settings.allowed.{kind}")
     if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")
@@ -467,6 +467,11 @@ def _brief(value: Any) -> str:
     return str(value)[:60]
 
 
+def _with_proof(rule: PhraseValues) -> list[str]:
+    proofs = rule.evidence or ("",) * len(rule.actions)
+    return [f"{action}({proof})" if proof else action for action, proof in zip(rule.actions, proofs, strict=True)]
+
+
 def _readable(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, SecretStr):
         return ""
@@ -475,7 +480,7 @@ def _readable(field: FieldInfo, value: Any) -> Any:
     if isinstance(value, time):
         return f"{value:%H:%M}"
     if isinstance(value, tuple) and value and isinstance(value[0], PhraseValues):
-        return [" / ".join(rule.phrases) + " → " + " / ".join(rule.actions) for rule in value]
+        return [" / ".join(rule.phrases) + " → " + " / ".join(_with_proof(rule)) for rule in value]
     if isinstance(value, tuple) and value and isinstance(value[0], SayingValues):
         return [" / ".join(one.words) + f" → {one.title} {one.means}" for one in value]
     if isinstance(value, tuple):

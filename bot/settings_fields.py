@@ -11,13 +11,22 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.sayings import in_chinese
 from nlp.transcribe import TranscribeSettings
-from rules.limits import Limits, Saying
+from rules.limits import EVIDENCE, Limits, Saying
 
 PREFIX: Final = "ZOUDIAN_"
 BETWEEN: Final = "__"
@@ -98,6 +107,15 @@ class _Table(BaseModel):
 class PhraseValues(_Table):
     phrases: Words = Field(title="短语")
     actions: Words = Field(title="动作")
+    evidence: tuple[str, ...] = Field(default=(), title="凭据")
+
+    @field_validator("evidence")
+    @classmethod
+    def _one_for_each_action(cls, value: tuple[str, ...], said: ValidationInfo) -> tuple[str, ...]:
+        actions = said.data.get("actions", ())
+        if value and (len(value) != len(actions) or any(word not in EVIDENCE for word in value)):
+            raise PydanticCustomError("evidence", "not one known kind of proof for each action")
+        return value
 
 
 class SayingValues(_Table):
@@ -209,7 +227,10 @@ class Values(BaseSettings):
     close_factors: Words = Field(default=_LIMITS.close_factors, title="本次成交关键因素")
     root_causes: Words = Field(default=_LIMITS.root_causes, title="未成交根因")
     phrase_actions: tuple[PhraseValues, ...] = Field(
-        default=tuple(PhraseValues(phrases=rule.phrases, actions=rule.actions) for rule in _LIMITS.phrase_actions),
+        default=tuple(
+            PhraseValues(phrases=rule.phrases, actions=rule.actions, evidence=rule.evidence)
+            for rule in _LIMITS.phrase_actions
+        ),
         title="再跟进短语",
     )
     sayings: tuple[SayingValues, ...] = Field(

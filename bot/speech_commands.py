@@ -189,12 +189,12 @@ def _firm(folder: Path | None) -> FirmData:
 
 def _words(data: FirmData, limits: Limits) -> FirmWords:
     return FirmWords(
-        outlets=tuple(OutletWords(outlet.code, outlet.name) for outlet in data.outlets),
+        outlets=tuple(OutletWords(outlet.code, outlet.name, outlet.aliases) for outlet in data.outlets),
         products=tuple(ProductWords(item.code, item.name, item.aliases, item.units) for item in data.products),
         competitors=tuple(item.name for item in data.competitors),
         close_factors=limits.close_factors,
         root_causes=limits.root_causes,
-        phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions) for rule in limits.phrase_actions),
+        phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions, rule.evidence) for rule in limits.phrase_actions),
         own_words=tuple(OwnWords(saying.field, saying.means, saying.words) for saying in limits.sayings),
     )
 
@@ -260,9 +260,14 @@ def _print_note(note: _Note, found: Mapping[str, Any]) -> None:
         words = found["quotes"].get(name, "")
         quotes = say("summarize.quotes", words=words) if words else ""
         label = say(f"field.{'outlet' if name == 'customer' else name}")
-        click.echo(say("summarize.field", name=label, value=_readable(name, found[name]), quotes=quotes))
+        value = [_with_proof(one, found["proofs"]) for one in found[name]] if name == "actions" else found[name]
+        click.echo(say("summarize.field", name=label, value=_readable(name, value), quotes=quotes))
     if not shown:
         click.echo(say("summarize.nothing"))
+
+
+def _with_proof(action: str, proofs: Mapping[str, str]) -> str:
+    return say("summarize.action", action=action, proof=proofs[action]) if proofs[action] else action
 
 
 def _readable(name: str, value: Any) -> str:

@@ -81,11 +81,11 @@ def make_tools(
 def firm_words(work: Work, limits: Limits) -> FirmWords:
     """The names a note may hold, as the ear wants them."""
     return FirmWords(
-        outlets=tuple(OutletWords(outlet.code, outlet.name) for outlet in firm.outlets(work)),
+        outlets=tuple(OutletWords(outlet.code, outlet.name, outlet.aliases) for outlet in firm.outlets(work)),
         products=tuple(ProductWords(item.code, item.name, item.aliases, item.units) for item in firm.products(work)),
         competitors=tuple(item.name for item in firm.competitors(work)),
         close_factors=limits.close_factors,
         root_causes=limits.root_causes,
-        phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions) for rule in limits.phrase_actions),
+        phrase_rules=tuple(PhraseRule(rule.phrases, rule.actions, rule.evidence) for rule in limits.phrase_actions),
         own_words=tuple(OwnWords(saying.field, saying.means, saying.words) for saying in limits.sayings),
     )

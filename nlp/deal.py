@@ -15,14 +15,15 @@ _ORDER = re.compile(
 _STRONG_ORDER = re.compile(r"下单了|就下单|订了|要了|定了|成交|同意了|答应了|买了|补了|现结")
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("taken_back", re.compile(r"取消|不要了|算了|没要|不订了|不要$|没订|勿要|先不(?!急)")),
-    ("return", re.compile(r"退|换货|化了|碎了|破|烂|漏|坏了|少送|漏发|错发|补送|补发|换新|新的")),
+    ("return", re.compile(r"退|换货|化了|碎了|破|烂|漏|坏了|少送|漏发|错发|"
+        r"洒了|没拧|缺了|发[黏粘霉臭绿]|馊|鼓包|拒收|没收|补送|补发|换新|新的")),
     ("usage", re.compile(
-        r"往常|一个月用|每个?月|每天|每周|一天用|才用|平时|一般(?!般)|一次要|"
-        r"一次只能|每次|至少|最少|起送|起订|起步|以上|一次拿| 里|当中|先送"
+        r"往常|一个月用|每个?月|每天|每周|一天用|才用|平时|一般(?!般)|一次要|要用|能用|用到|"
+        r"一次只能|每次|至少|最少|起送|起订|起步|以上|一次拿(?!了)| 里|当中|先送"
     )),
     ("stock", re.compile(
         r"还有(?! )|(?<![，、对])还有(?= )|[还只]?剩|库存|存货|压着|压了|"
-        r"积压|堆|没卖[完掉出]|卖不[了掉]|[摆存放]着|卖得慢|够[卖用吃]|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
+        r"积压|堆|没卖[完掉出]|卖不[了掉]|[摆存放]着|卖得慢|够[卖用吃]|拆了|剩下|摞|搁了|没动|没用完|冰柜里|仓库里|冰箱里|还没拆|没消化"
     )),
     ("sample", re.compile(
         r"样品|试吃|试用|试菜|试做|试样|测试|给[^，。]{1,5}[试尝做]|"
@@ -30,6 +31,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     )),
 )  # fmt: skip
 _PROSPECT = re.compile(
+    r"能[^，。]{0,3}(?:给|做|降|便宜)[^，。]{0,12}(?:立马|马上|立刻|就)(?:要|订|进|拿|来)(?!了)|"
     r"要是|如果|假如|的话|万一|合适的话|可能|打算|准备|下次|以后再|"
     r"等[^，。]{1,8}再|(?<!这)才(?:肯|要|订)|就(?:能|会|可以)?(?:要|订|进|"
     r"拿|来)(?!了)|考虑|他?还想|考虑要|想要"
@@ -39,10 +41,20 @@ _EARLIER_ORDER = re.compile(
     r"(?:前天|昨天|上次|上回|上周|上个月|之前|早上|节前|月初|[一二三四五六七八九十]月份?)[^，。]{0,3}(?:[订定要拿进]的|那[批单])"
 )
 _CONDITION = re.compile(r"要是|如果|假如|万一|的话|倘若")
-_AFTER_ALL = re.compile(r"今天(?:就|先|照|还是)|这次先|先[按来拿要]|现在就|当场|后来|最后|结果|另外")
-_GIVEN = re.compile(r"(?<![少补漏])(?:[放留送]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试|[试尝]了|试吃了)$")
+_AFTER_ALL = re.compile(r"今天(?:就|先|照|还是)|这次先|先[按来拿要订进]|现在就|当场|后来|最后|结果|另外")
+_GIVEN = re.compile(
+    r"(?<![少补漏])(?:[放留送带寄捎]了|给了(?:[他她]们?|店里|厨房|老板娘?|厨师长?)|先试|[试尝]了|试吃了)$"
+)
 _TO_TASTE = re.compile(r"[^。；]{0,20}[让给请](?:[他她]们?|厨师长?|大厨|老板娘?|店里)[^，。]{0,2}[尝试]")
-_OFFER = re.compile(r"[每满]$|买$|[涨降卖报压砍]到$|超过$|[满买][^，。]{0,4}送$")
+_TO_TRY = re.compile(
+    r"□*(?:回去|回家|去|来)?(?:自己)?先?(?:试试|试用|试一?下|试做|试炸|试吃|尝尝|尝一?下|(?:烧烧|炸炸|煮煮|做做)看|试(?=[，。]|$))(?!水|卖)"
+)
+_TOOK_TO_TRY = re.compile(
+    r"(?:试试|尝尝|试一下)(?!水)[^。]{0,16}(?:[拿留要给]了)$|(?:要|讨|索)(?:个|点|些)?样[^。]{0,12}(?:给了|留了)[□、和\d一二两三包瓶盒袋]*$"
+)
+_OFFER = re.compile(
+    r"[每满]$|买$|[涨降卖报压砍]到$|(?:别家|别人家?|人家|◎+)[^，。]{0,4}[搭送赠]$|(?:只|就|才)(?:落|赚|挣)[^，。]*$|(?<!试)卖$|多少钱$|什么价$|怎么卖$|超过$|[满买][^，。]{0,4}送$"
+)
 _STOCK_LIST = re.compile(
     rf"(?:库存|存货|还剩|剩下|[点盘]了[^，。□]{{0,2}}货|到的货)[^，。□]{{0,4}}，(?:[□，、和跟]|{NUMERAL}(?:{'|'.join(COUNTERS)}))*$"
 )
@@ -210,6 +222,11 @@ def _kind(
     ordered = bool(_ORDER.search(before)) or bool(_ORDER.search(between))
     if _GIVEN.search(before) and not re.search(r"送了?$", after):
         return "sample"
+    if _TO_TRY.match(text, quantity.end) and quantity.unit not in {"箱", "件"} and not re.search("订|下单", before):
+        return "sample"
+    said = text[text.rfind("。", 0, quantity.start) + 1 : quantity.start]
+    if quantity.unit not in {"箱", "件"} and _TOOK_TO_TRY.search(said):
+        return "sample"
     if _TO_TASTE.match(text, quantity.end) and not ordered:
         return "sample"
     if _is_planned(text, clause, before, quantity.end):
@@ -261,7 +278,7 @@ def _is_planned(text: str, clause: Clause, before: str, end: int) -> bool:
     if re.match(r"[^。]{0,6}等[^，。]{1,14}再(?:下单|订|要|拿|进|定)", text[end:]):
         return True
     return bool(_PROSPECT.search(before)) or bool(
-        re.search(r"◇[^，。]{0,3}下单(?!了)", text[clause.start - 12 if clause.start > 12 else 0 : end])
+        re.search(r"◇(?!第)[^，。]{0,3}下单(?!了)", text[clause.start - 12 if clause.start > 12 else 0 : end])
     )
 
 

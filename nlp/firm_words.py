@@ -24,6 +24,8 @@ class PhraseRule:
 
     phrases: tuple[str, ...]
     actions: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+    """What proves each action, in their order; may be empty."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def to_json(understanding: Understanding) -> dict[str, Any]:
         if window
         else None,
         "actions": list(u.actions),
+        **({"proofs": dict(zip(u.actions, u.proofs, strict=True))} if u.actions else {}),
         "quotes": {name: _quotes(many, name in several) for name, many in found.items()},
         "confidence": {name: min(one.confidence for one in many) for name, many in found.items()},
     }

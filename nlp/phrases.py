@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from nlp.firm_words import PhraseRule
 
@@ -10,14 +11,15 @@ _DOUBLED = re.compile(r"(.{1,2})\1")
 _REFUSED = re.compile(r"(?:不用|没有?|别|不|无需|不必)$")
 
 
-def find_actions(text: str, rules: Sequence[PhraseRule]) -> tuple[str, ...]:
-    """Actions of every rule whose phrase was said, in whatever soft form (考虑考虑, 再考虑一下); each once."""
+def find_actions(text: str, rules: Sequence[PhraseRule]) -> dict[str, str]:
+    """Actions of every rule whose phrase was said, in whatever soft form (考虑考虑), with what proves each."""
     said = _core(text)
-    actions: dict[str, None] = {}
+    actions: dict[str, str] = {}
     for rule in rules:
         if any(_was_said(phrase, text) or _was_said(_telling_core(phrase), said) for phrase in rule.phrases):
-            actions.update(dict.fromkeys(rule.actions))
-    return tuple(actions)
+            for action, proof in zip_longest(rule.actions, rule.evidence[: len(rule.actions)], fillvalue=""):
+                actions[action] = actions.get(action) or proof
+    return actions
 
 
 def _core(text: str) -> str:

@@ -79,6 +79,8 @@ class Understanding:
     follow_up: Found[Window] | None
     again_next_week: bool
     actions: tuple[str, ...]
+    proofs: tuple[str, ...]
+    """What counts as proof of each action, in their order; "" where anything does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +136,11 @@ class Understander:
             )
         masked = self._masked(dated, products, rivals, meant)
         lines = find_lines(masked.text, masked.clauses, products, quantities, rivals)
+        lines = [line for line in lines if self._is_counted_so(masked.text, line)]
         orders = [line for line in lines if line.kind == "order"]
         samples = [line for line in lines if line.kind == "sample"]
         received = find_payment(masked.text, won=False)
+        actions = find_actions(spoken.text, self._words.phrase_rules)
         verdict = reasons.judge(
             masked.text,
             masked.clauses,
@@ -188,7 +192,8 @@ class Understander:
             if follow_up
             else None,
             again_next_week=bool(cues.NEXT_WEEK_AGAIN.search(spoken.text)),
-            actions=find_actions(spoken.text, self._words.phrase_rules),
+            actions=tuple(actions),
+            proofs=tuple(actions.values()),
         )
 
     def _masked(
@@ -200,6 +205,10 @@ class Understander:
         if outlet:
             text = _hide(text, [(outlet.start, outlet.end)], "○")
         return Masked(text, clauses)
+
+    def _is_counted_so(self, text: str, line: DealLine) -> bool:
+        """Not so in 鸡翅太咸，客人喝了三瓶水: counted in another clause, in a unit it is not sold in."""
+        return line.unit in {*self._units_of[line.product], "件"} or "，" not in text[line.start : line.end]
 
     def _line(self, spoken: Spoken, line: DealLine) -> Found[Line]:
         confidence = _SURE if line.sure else _SOUNDS_LIKE

@@ -19,6 +19,9 @@ CONFIRMATIONS: Final = "确认记录"
 # What `zoudian import` reads, and what `zoudian export` writes under the same names.
 MASTER: Final = (OUTLETS, PRODUCTS, EMPLOYEES, COMPETITORS)
 
+# A file may leave these columns out; what is stored then stays.
+OPTIONAL: Final[dict[str, tuple[str, ...]]] = {OUTLETS: ("别名",)}
+
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     OUTLETS: (
         "客户编码",
@@ -31,6 +34,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "负责业务员",
         "首次接触日期",
         "配送要求",
+        "别名",
     ),
     PRODUCTS: ("产品编码", "产品名称", "别名", "产品线", "规格", "单位", "单价", "是否新品"),
     EMPLOYEES: ("工号", "姓名", "角色", "区域", "上级工号", "状态"),

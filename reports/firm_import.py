@@ -3,11 +3,11 @@
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from reports.columns import COLUMNS, COMPETITORS, EMPLOYEES, MASTER, OUTLETS, PRODUCTS
+from reports.columns import COLUMNS, COMPETITORS, EMPLOYEES, MASTER, OPTIONAL, OUTLETS, PRODUCTS
 from reports.firm_rows import Row, RowProblem, folded
 from reports.sheets import Sheet, Unreadable, read_sheet
 from rules.outlets import Outlet
@@ -48,6 +48,8 @@ class FirmData:
     outlets: tuple[Outlet, ...] = ()
     products: tuple[Product, ...] = ()
     competitors: tuple[Competitor, ...] = ()
+    aliases_given: bool = True
+    """Whether 客户 had its column 别名; without it the aliases that are stored stay."""
 
     def __len__(self) -> int:
         return len(self.employees) + len(self.outlets) + len(self.products) + len(self.competitors)
@@ -79,6 +81,7 @@ def read_firm(folder: Path, staff: Sequence[Employee] = ()) -> FirmData:
         outlets=tuple(_outlets(tables[OUTLETS], _with(staff, employees), problems)),
         products=tuple(_products(tables[PRODUCTS], problems)),
         competitors=tuple(_competitors(tables[COMPETITORS], problems)),
+        aliases_given=_has(tables[OUTLETS], "别名"),
     )
     if problems:
         raise ImportRefused(problems)
@@ -107,6 +110,13 @@ def _subjects(
     work: Work, data: FirmData
 ) -> list[tuple[str, dict[str, Any], dict[str, Any], Callable[[Sequence[Any]], None]]]:
     """(table, stored by key, given by key, how to save), employees first because outlets point to them."""
+    stored = {item.code: item for item in firm.outlets(work)}
+    outlets = {item.code: item for item in data.outlets}
+    if not data.aliases_given:
+        outlets = {
+            code: replace(item, aliases=stored[code].aliases) if code in stored else item
+            for code, item in outlets.items()
+        }
     return [
         (
             EMPLOYEES,
@@ -116,8 +126,8 @@ def _subjects(
         ),
         (
             OUTLETS,
-            {item.code: item for item in firm.outlets(work)},
-            {item.code: item for item in data.outlets},
+            stored,
+            outlets,
             lambda items: firm.save_outlets(work, items),
         ),
         (
@@ -164,12 +174,18 @@ def _table(folder: Path, name: str, problems: list[RowProblem]) -> _Table | None
     except Unreadable as error:
         problems.append(RowProblem(found[0].name, error.line, "", error.reason))
         return None
-    wrong = list(_header_problems(found[0].name, sheet.header, COLUMNS[name]))
+    wrong = list(_header_problems(found[0].name, sheet.header, COLUMNS[name], OPTIONAL.get(name, ())))
     problems += wrong
     return None if wrong else _Table(found[0].name, sheet)
 
 
-def _header_problems(file: str, header: Sequence[str], wanted: Sequence[str]) -> Iterable[RowProblem]:
+def _has(table: _Table | None, column: str) -> bool:
+    return table is not None and column in table.sheet.header
+
+
+def _header_problems(
+    file: str, header: Sequence[str], wanted: Sequence[str], optional: Sequence[str]
+) -> Iterable[RowProblem]:
     missing = [name for name in wanted if name not in header]
     for name in header:
         if name not in wanted:
@@ -178,7 +194,8 @@ def _header_problems(file: str, header: Sequence[str], wanted: Sequence[str]) ->
             yield RowProblem(file, 1, name, key, {"near": near[0] if near else "", "wanted": list(wanted)})
             missing = [other for other in missing if other not in near]
     for name in missing:
-        yield RowProblem(file, 1, name, "missing_column")
+        if name not in optional:
+            yield RowProblem(file, 1, name, "missing_column")
     for name, count in Counter(header).items():
         if count > 1:
             yield RowProblem(file, 1, name, "column_twice")
@@ -267,6 +284,7 @@ def _outlets(table: _Table | None, staff: Sequence[Employee], problems: list[Row
             rep=_rep(row, codes, named),
             first_contact_on=row.day("首次接触日期"),
             delivery=row.text("配送要求"),
+            aliases=row.words("别名") if row.has("别名") else (),
         )
 
 

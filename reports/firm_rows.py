@@ -58,6 +58,9 @@ class Row:
         """Full-width letters and digits count as the plain ones."""
         return folded(self.text(column, needed=needed)).replace(" ", "")
 
+    def has(self, column: str) -> bool:
+        return column in self._cells
+
     def words(self, column: str) -> tuple[str, ...]:
         parts = (part.strip() for part in _BETWEEN.split(self._cells[column]))
         return tuple(dict.fromkeys(part for part in parts if part))

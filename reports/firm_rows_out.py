@@ -136,7 +136,7 @@ def _outlets(work: Work, _known: Known) -> Rows:
         rep = reps.get(item.rep or "", "")
         yield (
             *(item.code, item.name, item.kind, item.district, item.address),
-            *(lat, lon, rep, item.first_contact_on, item.delivery),
+            *(lat, lon, rep, item.first_contact_on, item.delivery, "|".join(item.aliases)),
         )
 
 

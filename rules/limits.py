@@ -25,12 +25,24 @@ ROOT_CAUSES = (
 )
 
 
+EVIDENCE = ("照片", "小结", "定位", "待办")
+"""What can prove that an action was done: a photo, a spoken or typed note, a place, a follow-up that was made."""
+
+
 @dataclass(frozen=True, slots=True)
 class PhraseActions:
-    """A vague phrase of a customer and the checkable actions it opens, in the firm's own words."""
+    """A vague phrase of a customer and the checkable actions it opens, in the firm's own words.
+
+    `evidence` names, action by action, what counts as proof of it: one of EVIDENCE; empty where anything does.
+    """
 
     phrases: tuple[str, ...]
     actions: tuple[str, ...]
+    evidence: tuple[str, ...] = ()
+
+    def proof_of(self, action: str) -> str:
+        """What must be there before this action counts as done; "" where anything does."""
+        return dict(zip(self.actions, self.evidence, strict=False)).get(action, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ NOT_WORTH_IT = Saying("objections", "price", ("划不来", "不划算"))
 THINK_AGAIN = PhraseActions(
     ("再考虑下", "再考虑一下", "考虑考虑", "再想想", "考虑一下"),
     ("是否已发送对比参数表", "是否预约了技术答疑", "是否明确了老板娘关注的保质期敏感点"),
+    ("照片", "待办", "小结"),
 )
 
 

@@ -20,6 +20,8 @@ class Outlet:
     rep: str | None
     first_contact_on: date | None
     delivery: str = ""
+    aliases: tuple[str, ...] = ()
+    """What the reps call it for short."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ def _outlet(row: OutletRow) -> Outlet:
         rep=row.rep,
         first_contact_on=row.first_contact_on,
         delivery=row.delivery,
+        aliases=tuple(str(alias) for alias in row.aliases),
     )
 
 
@@ -150,4 +151,5 @@ def _outlet_row(item: Outlet) -> OutletRow:
         rep=item.rep,
         first_contact_on=item.first_contact_on,
         delivery=item.delivery,
+        aliases=list(item.aliases),
     )

@@ -60,6 +60,7 @@ class OutletRow(Base):
     rep: Mapped[str | None] = mapped_column(ForeignKey("employee.code"), index=True)
     first_contact_on: Mapped[date | None]
     delivery: Mapped[str] = mapped_column(Text)
+    aliases: Mapped[list[Any]]
     created_by_visit: Mapped[int | None]
 
 

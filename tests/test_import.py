@@ -33,7 +33,7 @@ STAFF: Table = [
     ["E002", "吴经理", "区域经理", "柯桥区", "", "在职"],
     ["E101", "王建", "业务员", "柯桥区", "E002", "在职"],
 ]
-OUTLET = ["C0001", "老灶台", "餐饮", "柯桥区", "笛扬路118号", "30.08215", "120.49383", "王建", "2026-03-02", "冷链"]
+OUTLET = ["C0001", "老灶台", "餐饮", "柯桥区", "笛扬路118号", "30.08215", "120.49383", "王建", "2026-03-02", "冷链", ""]
 PRODUCT = ["P001", "小酥肉", "酥肉|肉", "冻品", "1kg*10包/箱", "箱|包", "268.00", "否"]
 
 
@@ -174,6 +174,21 @@ def test_lists_flags_and_full_width_codes(folder: Path) -> None:
         ("箱", "包"),
         True,
     )
+
+
+def test_short_names_of_outlets_may_be_left_out_and_then_stay(database: Database, folder: Path) -> None:
+    assert outlet(folder, 别名="灶台、老王家，灶台").aliases == ("灶台", "老王家")
+    with database.work() as work:
+        save_firm(work, read_firm(folder))
+    write(folder, "客户", [changed(OUTLET, "客户", 客户名称="老灶台酒家")[:-1]], header=list(COLUMNS["客户"][:-1]))
+    with database.work() as work:
+        changes = save_firm(work, read_firm(folder))
+    assert [(one.new, one.changed) for one in changes if one.table == "客户"] == [(0, 1)]
+    assert [(item.name, item.aliases) for item in stored(database).outlets] == [("老灶台酒家", ("灶台", "老王家"))]
+    assert outlet(folder, 别名="").aliases == ()
+    with database.work() as work:
+        save_firm(work, read_firm(folder))
+    assert stored(database).outlets[0].aliases == ()
 
 
 def test_the_rep_by_name_or_by_code(folder: Path) -> None:

@@ -120,6 +120,7 @@ def test_every_business_setting_reaches_the_rules(tmp_path: Path) -> None:
         [[再跟进短语]]
         短语 = ["回头说"]
         动作 = ["是否报价"]
+        凭据 = ["照片"]
         """,
     )
     assert read.limits == Limits(
@@ -145,7 +146,7 @@ def test_every_business_setting_reaches_the_rules(tmp_path: Path) -> None:
         new_outlet_run_days=3,
         close_factors=("便宜", "近"),
         root_causes=("贵",),
-        phrase_actions=(PhraseActions(("回头说",), ("是否报价",)),),
+        phrase_actions=(PhraseActions(("回头说",), ("是否报价",), ("照片",)),),
     )
 
 
@@ -196,6 +197,16 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("网页 = 3", "第 1 行：「网页」不能是「3」，应为一张表，例如 [网页]。"),
         ("[telegram]\n方式 = '轮询'", "第 2 行：「telegram.方式」不能是「轮询」，应为其中之一：polling、webhook。"),
         ("[[再跟进短语]]\n短语 = ['a']", "第 1 行：「再跟进短语」少了「动作」。"),
+        (
+            "[[再跟进短语]]\n短语 = ['a']\n动作 = ['b']\n凭据 = ['口说']",
+            "第 1 行：「再跟进短语」不能是「['口说']」，"
+            "应为照片、小结、定位、待办之一，和动作一一对应，有几个动作就写几个。",
+        ),
+        (
+            "[[再跟进短语]]\n短语 = ['a']\n动作 = ['b', 'c']\n凭据 = ['照片']",
+            "第 1 行：「再跟进短语」不能是「['照片']」，"
+            "应为照片、小结、定位、待办之一，和动作一一对应，有几个动作就写几个。",
+        ),
         ("上班时间 = '19:00'", "上班时间 19:00:00 要早于下班时间 18:30:00。"),
         ("[文件]\n存放方式 = 'S3'", "文件的存放方式是 S3，要写「桶」。"),
         (

@@ -277,6 +277,25 @@ def test_refused_words_open_nothing() -> None:
     assert understood("老板说不用考虑了，直接订").actions == ()
 
 
+def test_an_action_says_what_proves_it() -> None:
+    rules = (
+        PhraseRule(("再考虑下",), ("是否已发送对比参数表", "是否预约了技术答疑"), ("照片", "待办")),
+        PhraseRule(("回头说",), ("是否报价",)),
+    )
+    heard = to_json(Understander(FirmWords((), (), (), (), (), rules)).understand("老板说再考虑下，回头说", AT))
+    assert heard["actions"] == ["是否已发送对比参数表", "是否预约了技术答疑", "是否报价"]
+    assert heard["proofs"] == {"是否已发送对比参数表": "照片", "是否预约了技术答疑": "待办", "是否报价": ""}
+
+
+def test_an_outlet_is_known_by_its_short_name() -> None:
+    outlets = (OutletWords("A", "绍兴市越城区阿福餐饮店", ("老地方",)), OutletWords("B", "城西阿福面馆", ("福记",)))
+    reader = Understander(FirmWords(outlets, (), (), (), ()))
+    assert to_json(reader.understand("今天去了福记，老板不在", AT))["customer"] == "B"
+    assert to_json(reader.understand("老地方说下周再约", AT))["customer"] == "A"
+    assert to_json(reader.understand("今天去了符记", AT))["customer"] == "B"
+    assert to_json(reader.understand("今天去了张记", AT))["customer"] is None
+
+
 def test_next_week_again() -> None:
     assert understood("没要，下周再约").again_next_week
     assert understood("下礼拜再来").again_next_week
