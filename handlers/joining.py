@@ -43,10 +43,25 @@ def greet(
     queue(work, account, reply, None, now, dedupe_key, "reply", in_reply_to)
 
 
+def recognise(work: Work, delivery: Delivery, user_ref: str, now: datetime) -> Account | None:
+    """The account this comes from. Where the import names the accounts, its word holds: the first message ties one
+    to its employee, and one that it no longer names is nobody's.
+    """
+    known = people.account(work, delivery.channel, user_ref)
+    if not people.tied_by_import(delivery.channel):
+        return known
+    employee = people.employee_of_login(work, delivery.channel, user_ref)
+    if employee is None or not employee.active:
+        return None
+    if known is not None and known.employee == employee.code:
+        return known
+    return people.link(work, Account(delivery.channel, user_ref, delivery.chat_ref, employee.code, DEFAULT), now)
+
+
 def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: datetime) -> bool:
     """One fixed answer a day, no data, and nothing of what a stranger sent is kept."""
     inbox.forget_content(work, delivery.id)
-    if message.kind not in (Kind.LEAVE, Kind.EDIT):
+    if message.kind not in (Kind.LEAVE, Kind.EDIT, Kind.ENTER, Kind.NOTICE):
         outbox.queue(
             work,
             Outgoing(

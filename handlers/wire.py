@@ -45,10 +45,14 @@ def reply_to_plain(reply: Reply, question: int | None, language: str) -> dict[st
         data["question"] = question
         data["choices"] = [[choice.value, _label_to_plain(choice.label)] for choice in reply.choices]
         data["multi"] = reply.multi
+        if reply.again:
+            data["again"] = True
     if reply.wants_place:
         data["wants_place"] = True
     if reply.attach:
         data["attach"] = reply.attach
+    if reply.later:
+        data["later"] = True
     return data
 
 
@@ -57,8 +61,10 @@ def reply_from_plain(data: dict[str, Any]) -> Reply:
         say=_say_from_plain(data["say"]),
         choices=tuple(Choice(value, _label_from_plain(label)) for value, label in data.get("choices", [])),
         multi=data.get("multi", False),
+        again=data.get("again", False),
         wants_place=data.get("wants_place", False),
         attach=data.get("attach", ""),
+        later=data.get("later", False),
     )
 
 
