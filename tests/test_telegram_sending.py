@@ -20,7 +20,8 @@ from bot.channels import (
     Unreachable,
 )
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
-from bot.telegram_transport import AiohttpRequest, HideSecrets, NotConnected
+from bot.hide_secrets import HideSecrets
+from bot.telegram_transport import AiohttpRequest, NotConnected
 from handlers.messages import Media
 from tests.botapi import updates
 from tests.botapi.inbox import StoredInbox
