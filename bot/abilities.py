@@ -12,16 +12,18 @@ TELEGRAM = Abilities(
 WEB = Abilities(
     buttons=20, button_label=40, button_data=64, text_limit=20_000, text_unit="utf16", datum="wgs84", place_button=True
 )
-# The seat of the WeChat channels: GCJ-02 pins, 2048 bytes a text, an answer within 5 s (4 s leaves room), no buttons.
-WECHAT = Abilities(
+# 公众号: GCJ-02 pins, 2048 bytes a text of which 200 are kept for a closing line, one answer within 5 s (4 s leaves
+# room), no buttons. Beyond the answer it may push a few messages while its window is open.
+MP = Abilities(
     buttons=0,
     button_label=0,
     button_data=0,
-    text_limit=2048,
+    text_limit=1848,
     text_unit="bytes",
     datum="gcj02",
     push="window",
     reply_deadline_s=4.0,
+    one_answer=True,
 )
 
-BY_NAME = {"terminal": TERMINAL, "telegram": TELEGRAM, "web": WEB, "wechat": WECHAT}
+BY_NAME = {"terminal": TERMINAL, "telegram": TELEGRAM, "web": WEB, "mp": MP}

@@ -53,6 +53,8 @@ def reply_to_plain(reply: Reply, question: int | None, language: str) -> dict[st
         data["attach"] = reply.attach
     if reply.later:
         data["later"] = True
+    if reply.later:
+        data["later"] = True
     return data
 
 
@@ -64,6 +66,7 @@ def reply_from_plain(data: dict[str, Any]) -> Reply:
         again=data.get("again", False),
         wants_place=data.get("wants_place", False),
         attach=data.get("attach", ""),
+        later=data.get("later", False),
         later=data.get("later", False),
     )
 
