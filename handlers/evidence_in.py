@@ -170,7 +170,6 @@ def take_voice(turn: Turn, media: Media) -> None:
     visit, _ = turn.tools.flow.take(touched(turn, visit), Said(note=note_id))
     changed(turn, before, visit)
     turn.later = True
-    turn.later = True
     turn.say("visit.voice.taken" if media.seconds else "visit.voice.taken_plain", seconds=round(media.seconds or 0))
     step = turn.tools.flow.open_step(visit)
     if step is not None and step.evidence and step.name != "outlet":

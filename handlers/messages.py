@@ -96,7 +96,6 @@ class Reply:
     """What to say, and what may be chosen. `about` and `subject` bind the choices: visit 12, follow_up 3, alert 5.
 
     `later`: more follows by itself in a while, which not every channel can deliver.
-    `later`: more follows by itself in a while, which not every channel can deliver.
     `step` names the question within it. `attach` is an image or file to send along (a content hash). `again`: a second
     choice is as welcome as the first, so what shows the choices stays open after one.
     """
@@ -110,7 +109,6 @@ class Reply:
     again: bool = False
     wants_place: bool = False
     attach: str = ""
-    later: bool = False
     later: bool = False
 
 

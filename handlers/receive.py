@@ -37,7 +37,6 @@ log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 4096
 _NAMED = re.compile(r"(\d{1,18})[-－–—](\d{1,2})")
-_NAMED = re.compile(r"(\d{1,18})[-－–—](\d{1,2})")
 SHORTEST_NOTE = 8  # characters of a free text that is taken for a typed summary rather than for small talk
 
 
@@ -96,8 +95,6 @@ def _apply(
         people.set_reachable(work, account.id, True)
     turn = Turn(work, tools, ear, now, min(message.at, now), account, employee, message)
     turn.set_account(reachable=True, chat_ref=delivery.chat_ref)
-    if message.kind is not Kind.EDIT:
-        turn.released = outbox.release(work, delivery.channel, delivery.chat_ref, now)
     if message.kind is not Kind.EDIT:
         turn.released = outbox.release(work, delivery.channel, delivery.chat_ref, now)
     handle(turn, message, prepared)
@@ -337,15 +334,6 @@ def _current_question(turn: Turn) -> Question | None:
     number = turn.account.current_question
     question = people.question(turn.work, number, turn.account.id) if number is not None else None
     return question if question is not None and question.answered_at is None else None
-
-
-def _named_question(turn: Turn, typed: str) -> tuple[Question, str] | None:
-    """The question and the option that a typed 57-1 names; see bot.rendering."""
-    found = _NAMED.fullmatch(unicodedata.normalize("NFKC", typed).strip())
-    question = people.question(turn.work, int(found[1]), turn.account.id) if found is not None else None
-    if found is None or question is None or not 1 <= int(found[2]) <= len(question.options):
-        return None
-    return question, question.options[int(found[2]) - 1]
 
 
 def _named_question(turn: Turn, typed: str) -> tuple[Question, str] | None:

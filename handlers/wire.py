@@ -53,8 +53,6 @@ def reply_to_plain(reply: Reply, question: int | None, language: str) -> dict[st
         data["attach"] = reply.attach
     if reply.later:
         data["later"] = True
-    if reply.later:
-        data["later"] = True
     return data
 
 
@@ -67,21 +65,24 @@ def reply_from_plain(data: dict[str, Any]) -> Reply:
         wants_place=data.get("wants_place", False),
         attach=data.get("attach", ""),
         later=data.get("later", False),
-        later=data.get("later", False),
     )
 
 
-def tap_data(question: int, index: int) -> str:
-    """What a button carries: the question's number and the place of the choice in it. Under 64 bytes, for Telegram."""
-    return f"q{question}.{index}"
+def tap_data(question: int, *indexes: int) -> str:
+    """What a button carries: the question's number and the place of the choice in it. Under 64 bytes, for Telegram.
+
+    Where several may be ticked and sent at once, their places stand in one: q57.0,2.
+    """
+    return f"q{question}.{','.join(map(str, indexes))}"
 
 
-def read_tap(data: str) -> tuple[int, int] | None:
-    """(question, index) of a button's data, or None when this bot never made such a button."""
-    number, dot, index = data.removeprefix("q").partition(".")
-    if not (data.startswith("q") and dot and _small_number(number) and _small_number(index)):
+def read_taps(data: str) -> tuple[int, tuple[int, ...]] | None:
+    """(question, indexes) of a button's data, or None when this bot never made such a button."""
+    number, dot, indexes = data.removeprefix("q").partition(".")
+    parts = indexes.split(",")
+    if not (data.startswith("q") and dot and _small_number(number) and all(map(_small_number, parts))):
         return None
-    return int(number), int(index)
+    return int(number), tuple(map(int, parts))
 
 
 def _small_number(text: str) -> bool:

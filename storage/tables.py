@@ -236,39 +236,6 @@ class PassiveAnswerRow(Base):
     at: Mapped[datetime] = mapped_column(index=True)
 
 
-class PushBudgetRow(Base):
-    """How many messages may still be pushed to one person, after a message of theirs and after a click or scan."""
-
-    __tablename__ = "push_budget"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
-    message_left: Mapped[int]
-    message_until: Mapped[datetime | None]
-    action_left: Mapped[int]
-    action_until: Mapped[datetime | None]
-
-
-class PushGrantRow(Base):
-    """How often a person agreed to be sent one template of 订阅通知 that was not used yet."""
-
-    __tablename__ = "push_grant"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
-    template: Mapped[str] = mapped_column(String(120), primary_key=True)
-    left: Mapped[int]
-
-
-class PassiveAnswerRow(Base):
-    """What one delivery was answered with in the same breath, so that a repeat of it gets the same answer."""
-
-    __tablename__ = "passive_answer"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    account: Mapped[str] = mapped_column(String(80), primary_key=True)
-    delivery_key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    text: Mapped[str] = mapped_column(Text)
-    at: Mapped[datetime] = mapped_column(index=True)
-
-
 class JobRow(Base):
     """Slow work. `state`: ready, running, dead; a finished job is deleted."""
 
