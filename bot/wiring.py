@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -58,18 +59,22 @@ def set_up_logging(settings: Settings) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(NoSecrets(secret_values(settings)))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "apscheduler", "aiohttp.access", "faster_whisper", "PIL"):
+    for noisy in ("httpx", "httpcore", "apscheduler", "urllib3", "aiohttp.access", "faster_whisper", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
-    telegram, web_values = settings.telegram, settings.web
+    telegram, web_values, wecom, mp = settings.telegram, settings.web, settings.wecom, settings.mp
+    robots = re.split("[,，=＝]", wecom.robots.get_secret_value())
     return (
         telegram.token.get_secret_value(),
         telegram.webhook_secret.get_secret_value(),
         web_values.cookie_key.get_secret_value(),
         settings.files.access_key,
         settings.files.secret_key,
+        *(one.get_secret_value() for table in (wecom, mp) for one in (table.secret, table.token, table.aes_key)),
+        *(urlsplit(proxy).password or "" for proxy in (telegram.proxy, wecom.proxy, mp.proxy)),
+        *(word.strip() for word in robots if len(word.strip()) > 20),
     )
 
 
