@@ -34,7 +34,7 @@ from bot.wechat_errors import (
     address_in,
     cleaned,
 )
-from bot.wechat_transport import JSON_LIMIT, Answer, Transport
+from bot.wechat_transport import JSON_LIMIT, Answer, Patience, Transport
 from storage import tokens
 from storage.database import Database
 from texts import DEFAULT, load
@@ -153,12 +153,14 @@ class SafeClient:
 
     API_BASE_URL = ""
 
-    def _prepare(self, account: ApiAccount, database: Database, clock: Callable[[], datetime], threads: int) -> None:
+    def _prepare(
+        self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
+    ) -> None:
         self._account = account
         self._database = database
         self._clock = clock
         self._texts = load(account.language)
-        self._transport = Transport(threads, account.proxy)
+        self._transport = transport
         self._one_fetches = threading.Lock()
         self.API_BASE_URL = f"{account.base}/cgi-bin/"
         self._token_name = f"{account.product}:{account.name}"
@@ -355,11 +357,13 @@ class WorkClient(SafeClient, WeComClient):  # type: ignore[misc]  # wechatpy shi
 
     media = _SafeWeComMedia()
 
-    def __init__(self, account: ApiAccount, database: Database, clock: Callable[[], datetime], threads: int) -> None:
+    def __init__(
+        self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
+    ) -> None:
         session = TokenSession(database, f"{account.product}:{account.name}", clock)
         super().__init__(account.app_id, account.secret, session=session, auto_retry=False)
         self._http.close()  # ours goes out through the transport
-        self._prepare(account, database, clock, threads)
+        self._prepare(account, database, clock, transport)
 
     def _token_call(self, forced: bool) -> Json:
         params = {"corpid": self._account.app_id, "corpsecret": self._account.secret}
@@ -374,11 +378,13 @@ class OfficialClient(SafeClient, WeChatClient):  # type: ignore[misc]  # wechatp
     media = _SafeOfficialMedia()
     qrcode = _SafeQRCode()
 
-    def __init__(self, account: ApiAccount, database: Database, clock: Callable[[], datetime], threads: int) -> None:
+    def __init__(
+        self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
+    ) -> None:
         session = TokenSession(database, f"{account.product}:{account.name}", clock)
         super().__init__(account.app_id, account.secret, session=session, auto_retry=False)
         self._http.close()
-        self._prepare(account, database, clock, threads)
+        self._prepare(account, database, clock, transport)
 
     def _token_call(self, forced: bool) -> Json:
         wanted = {
@@ -405,10 +411,11 @@ class WeChatApi:
         *,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         threads: int = THREADS,
+        patience: Patience | None = None,
     ) -> None:
         self.account = account
         kind = WorkClient if account.product == "wecom" else OfficialClient
-        self._client = kind(account, database, clock, threads)
+        self._client = kind(account, database, clock, Transport(threads, account.proxy, patience))
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=f"api-{account.product}")
         self._closed = False
 

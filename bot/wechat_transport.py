@@ -19,13 +19,19 @@ from urllib3.filepost import encode_multipart_formdata
 
 from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, TooBig, cleaned
 
-CONNECT_S: Final = 5.0
-READ_S: Final = 15.0  # of silence
-CALL_S: Final = 20.0  # of a whole call, however busy its connection
-FILE_S: Final = 120.0  # of a whole call that carries a file
 JSON_LIMIT: Final = 4 * 1024 * 1024
 CHUNK: Final = 64 * 1024
 _LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry", "requests", "wechatpy")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds: to connect (and to send a block), of silence, of a whole call, of a whole call that carries a file."""
+
+    connect_s: float = 5.0
+    read_s: float = 15.0
+    call_s: float = 20.0
+    file_s: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +81,10 @@ class Transport:
     Its methods block; they are for the client's own threads.
     """
 
-    def __init__(self, connections: int, proxy: str = "") -> None:
+    def __init__(self, connections: int, proxy: str = "", patience: Patience | None = None) -> None:
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_HIDE)
+        self._patience = patience or Patience()
         self._session = requests.Session()
         self._session.trust_env = False
         self._session.headers["Accept-Encoding"] = "identity"  # what arrives is as long as it says
@@ -105,12 +112,12 @@ class Transport:
         `files` are (name, bytes) by field. `limit` is in bytes of the answer.
         """
         headers = {"Content-Type": "application/json; charset=utf-8"}
-        whole_s = CALL_S
+        whole_s = self._patience.call_s
         if files is not None:
             body, headers["Content-Type"] = encode_multipart_formdata(dict(files))
-            whole_s = FILE_S
+            whole_s = self._patience.file_s
         elif limit > JSON_LIMIT:
-            whole_s = FILE_S
+            whole_s = self._patience.file_s
         ends = time.monotonic() + whole_s
         answer: Answer | None = None
         trouble: ApiError | None = None
@@ -121,7 +128,7 @@ class Transport:
                 params=dict(params),
                 data=None if body is None else _Body(body, ends),
                 headers=headers if body is not None else {},
-                timeout=(CONNECT_S, READ_S),
+                timeout=(self._patience.connect_s, self._patience.read_s),
                 allow_redirects=False,
                 stream=True,
             )
