@@ -66,6 +66,8 @@ class Rendered:
     place_label: str = "📍"  # on the button that asks the device for its position, where the channel has one
     image: bytes | None = None
     image_name: str = ""
+    file: bytes | None = None  # a document: sent as such, or where that is impossible as a link
+    file_name: str = ""
     intent: str = "reply"
     language: str = ""
     key: str = ""

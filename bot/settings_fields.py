@@ -196,14 +196,17 @@ class WecomValues(_Table):
 
 
 class MpValues(_Table):
-    """公众号 is on when there is a token. Only the full mode needs a secret; templates are 模板消息 of the account.
+    """公众号 is on when there is a token. Only the full mode needs a secret; templates are those of the account.
 
-    Of a template's fields each is written 内容=字段: which of our words (事项, 客户, 时间, 备注) goes into which field.
+    Of a template's fields each is written 内容=字段: which of our words (标题, 事项, 客户, 时间, 备注, 选项, 内容) goes
+    into which field.
     """
 
     app_id: str = Field(default="", title="AppID", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     mode: Literal["完整", "只被动回复"] = Field(default="完整", title="方式")
     datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="坐标系")
+    report_datum: Literal["gcj02", "wgs84"] = Field(default="wgs84", title="上报坐标系")
+    template_kind: Literal["模板消息", "订阅通知"] = Field(default="模板消息", title="模板种类")
     reminder_template: str = Field(default="", title="提醒模板", pattern=r"^[A-Za-z0-9_-]{0,80}$")
     reminder_fields: tuple[str, ...] = Field(default=(), title="提醒模板字段")
     alert_template: str = Field(default="", title="预警模板", pattern=r"^[A-Za-z0-9_-]{0,80}$")

@@ -12,9 +12,13 @@ from aiohttp import web
 from bot import invite_spool
 from bot.app import App, utc_now
 from bot.channels import Channel
+from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
+from bot.mp_incoming import Datums
+from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
+from bot.wechat_client import ApiAccount
 from handlers.tools import Tools, make_tools
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
@@ -23,6 +27,7 @@ from storage.database import Database
 from storage.files import open_files
 from texts import load
 from web.sessions import Sessions, load_key
+from web.signed_files import PATH, SignedFiles
 from web.site import WebSettings
 
 SAMPLE_FIRM = Path(__file__).parent / "sample_firm"
@@ -88,6 +93,10 @@ def make_app(settings: Settings, database: Database) -> App:
         if settings.telegram.mode == "webhook":
             site.app.add_routes([web.post(WEBHOOK_PATH, telegram.webhook)])
         channels.append(telegram)
+    if settings.mp.token.get_secret_value():
+        mp = mp_channel(settings, database, tools, site)
+        site.app.add_routes([web.route("*", CALLBACK_PATH, mp.webhook)])
+        channels.append(mp)
     transcriber = SpeechProcess(settings.transcribe)
     return App(
         database,
@@ -143,6 +152,52 @@ def telegram_channel(settings: Settings) -> TelegramChannel:
     texts = load(settings.language)
     menu = [(name, texts.say(f"menu.{name}")) for name in _MENU]
     return TelegramChannel(telegram, menu)
+
+
+def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebChannel) -> MpChannel:
+    """公众号, with the address under which the files are given out that it cannot send."""
+    values = settings.mp
+    account = ApiAccount(
+        "mp",
+        values.app_id,
+        values.secret.get_secret_value(),
+        api_base=values.api_base,
+        proxy=values.proxy,
+        language=settings.language,
+    )
+    templates = {
+        intent: Template(chosen, "subscribe" if values.template_kind == "订阅通知" else "template", _fields(fields))
+        for intent, chosen, fields in (
+            ("reminder", values.reminder_template, values.reminder_fields),
+            ("alert", values.alert_template, values.alert_fields),
+        )
+        if chosen
+    }
+    mp_settings = MpSettings(
+        account,
+        values.token.get_secret_value(),
+        values.aes_key.get_secret_value(),
+        passive_only=values.mode == "只被动回复",
+        datums=Datums(values.datum, values.report_datum),
+        templates=templates,
+        accept_plain=values.accept_plain,
+    )
+    return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site))
+
+
+def _file_link(settings: Settings, tools: Tools, site: WebChannel) -> FileLink | None:
+    """Without a public address no phone could open a link."""
+    if not settings.web.public_url:
+        return None
+    signed = SignedFiles(settings.web.public_url, cookie_key(settings), tools.files, utc_now, settings.language)
+    site.app.add_routes([web.get(PATH, signed.serve)])
+    return lambda content, name: signed.link(tools.files.put(content), name)
+
+
+def _fields(pairs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """客户=thing1 as (客户, thing1); what is no such pair is left out."""
+    split = (pair.replace("＝", "=").partition("=") for pair in pairs)
+    return tuple((ours.strip(), theirs.strip()) for ours, equals, theirs in split if equals and theirs.strip())
 
 
 def cookie_key(settings: Settings) -> bytes:

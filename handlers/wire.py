@@ -51,6 +51,8 @@ def reply_to_plain(reply: Reply, question: int | None, language: str) -> dict[st
         data["wants_place"] = True
     if reply.attach:
         data["attach"] = reply.attach
+    if reply.attach_name:
+        data["attach_name"] = reply.attach_name
     if reply.later:
         data["later"] = True
     return data
@@ -64,6 +66,7 @@ def reply_from_plain(data: dict[str, Any]) -> Reply:
         again=data.get("again", False),
         wants_place=data.get("wants_place", False),
         attach=data.get("attach", ""),
+        attach_name=data.get("attach_name", ""),
         later=data.get("later", False),
     )
 
