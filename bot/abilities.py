@@ -1,5 +1,7 @@
 """What each kind of channel can show, for rendering without the channel itself (transcripts, tests)."""
 
+from dataclasses import replace
+
 from bot.channels import Abilities
 
 TERMINAL = Abilities(
@@ -26,4 +28,20 @@ MP = Abilities(
     one_answer=True,
 )
 
-BY_NAME = {"terminal": TERMINAL, "telegram": TELEGRAM, "web": WEB, "mp": MP}
+# 企业微信: cards with at most 6 buttons, 20 options to tick or three lists of 10, of which one each is taken by "none";
+# labels of 16 characters. Whoever reads in the WeChat plug-in sees no cards: WECOM_PLAIN.
+WECOM = Abilities(
+    buttons=27,
+    button_label=16,
+    button_data=64,
+    text_limit=2048,
+    text_unit="bytes",
+    datum="gcj02",
+    whole_labels=True,
+    shuns_half_hours=True,
+)
+WECOM_PLAIN = replace(WECOM, buttons=0)
+# A 群机器人 speaks into a group and hears nothing.
+WECOM_GROUP = replace(WECOM, buttons=0, images=False, answers=False)
+
+BY_NAME = {"terminal": TERMINAL, "telegram": TELEGRAM, "web": WEB, "mp": MP, "wecom": WECOM}

@@ -28,6 +28,9 @@ class Abilities:
 
     `one_answer`: a message of the person may be answered once, so what waits for a chat goes out joined. `push`: "any"
     at any time, "window" only for a while after the person wrote, "none" as the answer to a message alone.
+    `whole_labels`: choices with a label too long for a button are numbered, where it would else be cut. `answers` is
+    false where nobody can answer, so that nothing is offered. `shuns_half_hours`: what hurries nobody goes out some
+    minutes away from :00 and :30, when all the platform's users send.
     """
 
     buttons: int
@@ -41,6 +44,9 @@ class Abilities:
     reply_deadline_s: float | None = None  # a passive reply must be given within this
     images: bool = True
     one_answer: bool = False
+    whole_labels: bool = False
+    answers: bool = True
+    shuns_half_hours: bool = False
     pace: Pace | None = None  # None: as fast as it goes
 
 
@@ -57,7 +63,8 @@ class Rendered:
     """A reply as one channel can show it. Buttons and the picture belong to the last text.
 
     What a channel may want to know besides: `intent` (reply, reminder, alert), the `language`, a `key` that no other
-    message ever had, whether `more` waits behind it, and for templates the `details` (see rendering.details).
+    message ever had, whether `more` waits behind it, and for templates the `details` (see rendering.details). Of the
+    buttons: whether several may be ticked (`multi`), and whether they stay of use after one was pressed (`again`).
     """
 
     texts: tuple[str, ...]
@@ -72,6 +79,8 @@ class Rendered:
     language: str = ""
     key: str = ""
     more: bool = False
+    multi: bool = False
+    again: bool = False
     details: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,10 +102,10 @@ class MaybeSent(SendError):
 
 
 class HoldOff(SendError):
-    """The platform told us to wait this many seconds."""
+    """Not now: the platform told us to wait this many seconds, or nothing gets through until somebody acts (`why`)."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"asked to wait {seconds:.0f} s")
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(why or f"asked to wait {seconds:.0f} s")
         self.seconds = seconds
 
 

@@ -20,9 +20,9 @@ def render(body: dict[str, Any], abilities: Abilities, *, plain_numbers: bool = 
     texts = load(body.get("language", ""))
     text = sentence(texts, reply.say)
     rows: tuple[tuple[Button, ...], ...] = ()
-    if reply.choices and len(reply.choices) <= abilities.buttons:
+    if reply.choices and abilities.answers and _as_buttons(texts, reply.choices, abilities):
         rows = _rows(texts, reply.choices, body["question"], abilities)
-    elif reply.choices:
+    elif reply.choices and abilities.answers:
         text = f"{text}\n{numbered(texts, reply.choices, None if plain_numbers else body['question'])}"
     if reply.later and abilities.push == "none":
         text = f"{text}\n{texts.say('push.ask_for_it')}"
@@ -31,6 +31,8 @@ def render(body: dict[str, Any], abilities: Abilities, *, plain_numbers: bool = 
         rows,
         reply.wants_place and abilities.place_button,
         language=body.get("language", ""),
+        multi=reply.multi,
+        again=reply.again,
     )
 
 
@@ -56,6 +58,12 @@ def numbered(texts: Texts, choices: tuple[Choice, ...], question: int | None = N
     items = [f"{before}{number} {label(texts, choice)}" for number, choice in enumerate(choices, 1)]
     together = "  ".join(items)
     return together if len(together) <= 36 and len(items) <= 4 else "\n".join(items)
+
+
+def _as_buttons(texts: Texts, choices: tuple[Choice, ...], abilities: Abilities) -> bool:
+    if len(choices) > abilities.buttons:
+        return False
+    return not abilities.whole_labels or all(len(label(texts, one)) <= abilities.button_label for one in choices)
 
 
 def _rows(

@@ -25,7 +25,7 @@ from bot.channels import (
     Shut,
     Unreachable,
 )
-from bot.pacing import Pacer
+from bot.pacing import Pacer, calm_moment
 from bot.rendering import details, fits, render
 from bot.tasks import spawn
 from storage import outbox, people
@@ -136,6 +136,11 @@ class Sender:
             await loop.run_in_executor(self._pool, self._give_up, message, "dropped", "too late to be of use")
             return
         channel = self._channels[message.channel]
+        if message.intent == "notice" and channel.abilities.shuns_half_hours:
+            calm = calm_moment(self._now(), message.chat_ref)
+            if calm > self._now():
+                await loop.run_in_executor(self._pool, self._put_off, message, calm)
+                return
         batch = [message]
         try:
             batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
@@ -158,7 +163,14 @@ class Sender:
             next_one = self._one(row, abilities, asked)
             texts = (*whole.texts, *next_one.texts)
             joined = "\n\n".join(texts)
-            if len(texts) > 2 or whole.image or next_one.image or not fits(joined, abilities):
+            if (
+                len(texts) > 2
+                or whole.image
+                or next_one.image
+                or whole.file
+                or next_one.file
+                or not fits(joined, abilities)
+            ):
                 break
             intent = whole.intent if whole.intent == next_one.intent else "reply"
             whole = replace(whole, texts=(joined,), intent=intent)
@@ -167,7 +179,7 @@ class Sender:
 
     def _around(self, message: Outgoing, abilities: Abilities) -> tuple[int | None, list[Outgoing]]:
         """The question that a typed number answers now, and what is due behind a message, where the channel cares."""
-        if abilities.buttons and not abilities.one_answer:
+        if abilities.buttons and not abilities.one_answer and not abilities.whole_labels:
             return None, []
         with self._database.read() as work:
             account = people.account_by_id(work, message.account) if message.account is not None else None
@@ -175,7 +187,7 @@ class Sender:
             return account.current_question if account is not None else None, behind
 
     def _one(self, message: Outgoing, abilities: Abilities, asked: int | None) -> Rendered:
-        plain_numbers = abilities.buttons > 0 or message.account is None or message.body.get("question") == asked
+        plain_numbers = self._is_asked(message, abilities, asked)
         rendered = render(message.body, abilities, plain_numbers=plain_numbers)
         texts = rendered.texts[message.body.get("arrived", 0) :] or rendered.texts[-1:]
         if message.error.startswith(SHUT) and (message.intent != "reply" or abilities.push != "none"):
@@ -185,8 +197,15 @@ class Sender:
         rendered = replace(rendered, texts=texts, intent=message.intent, key=f"zoudian-{message.id}")
         if message.intent in ("reminder", "alert"):
             rendered = replace(rendered, details=details(message.body))
-        key = message.body.get("attach", "")
+        key, name = message.body.get("attach", ""), message.body.get("attach_name", "")
+        if key and name:
+            return replace(rendered, file=self._files.get(key), file_name=name)
         return replace(rendered, image=self._files.get(key), image_name="photo.jpg") if key else rendered
+
+    def _is_asked(self, message: Outgoing, abilities: Abilities, asked: int | None) -> bool:
+        """Whether a typed 1 means this message's first choice, where its choices may be numbered at all."""
+        shows_buttons = abilities.buttons and not abilities.whole_labels
+        return bool(shows_buttons) or message.account is None or message.body.get("question") == asked
 
     def _why_late(self, message: Outgoing) -> str:
         words = load(message.body.get("language", ""))
@@ -228,6 +247,10 @@ class Sender:
         with self._database.work() as work:
             for message_id, at, provider_id in marks:
                 outbox.sent(work, message_id, at, provider_id)
+
+    def _put_off(self, message: Outgoing, until: datetime) -> None:
+        with self._database.work() as work:
+            outbox.hold_until(work, message.id, until, "away from :00 and :30")
 
     def _give_up(self, message: Outgoing, state: str, why: str) -> None:
         with self._database.work() as work:

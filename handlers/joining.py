@@ -51,7 +51,7 @@ def recognise(work: Work, delivery: Delivery, user_ref: str, now: datetime) -> A
     if not people.tied_by_import(delivery.channel):
         return known
     employee = people.employee_of_login(work, delivery.channel, user_ref)
-    if employee is None or not employee.active:
+    if employee is None:
         return None
     if known is not None and known.employee == employee.code:
         return known

@@ -23,7 +23,7 @@ from handlers.visit_talk import (
     has_follow_up,
     make_follow_up,
 )
-from handlers.wire import incoming_from_plain, read_tap
+from handlers.wire import incoming_from_plain, read_taps
 from nlp.dates import read_window
 from nlp.understand import Understander
 from rules.visit import State, Visit
@@ -134,14 +134,19 @@ def handle(turn: Turn, message: Incoming, prepared: Prepared) -> None:
 
 
 def tapped(turn: Turn, data: str) -> None:
-    """A button: bound to its question, so that an old or second press is told apart."""
-    pressed = read_tap(data)
+    """A button, or several ticked at once: bound to their question, so that an old or second press is told apart."""
+    pressed = read_taps(data)
     question = people.question(turn.work, pressed[0], turn.account.id) if pressed else None
-    if pressed is None or question is None or pressed[1] >= len(question.options):
+    if pressed is None or question is None or max(pressed[1]) >= len(question.options):
         turn.say("stale.gone")
         _remind_of_question(turn)
         return
-    choose(turn, question, question.options[pressed[1]])
+    if len(pressed[1]) > 1 and not question.multi:
+        turn.say("visit.pick_one")
+        _remind_of_question(turn)
+        return
+    for index in dict.fromkeys(pressed[1]):
+        choose(turn, question, question.options[index])
 
 
 def text(turn: Turn, typed: str) -> None:

@@ -88,6 +88,12 @@ def read_taps(data: str) -> tuple[int, tuple[int, ...]] | None:
     return int(number), tuple(map(int, parts))
 
 
+def read_tap(data: str) -> tuple[int, int] | None:
+    """(question, index) of a button that stands for one choice."""
+    taps = read_taps(data)
+    return (taps[0], taps[1][0]) if taps is not None and len(taps[1]) == 1 else None
+
+
 def _small_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) <= 18
 

@@ -168,6 +168,16 @@ def undelivered(work: Work, since: datetime) -> list[Outgoing]:
     return [_outgoing(row) for row in rows]
 
 
+def sent_since(work: Work, channel: str, since: datetime) -> list[tuple[str, datetime]]:
+    """(chat, time) of each message that a channel sent since then."""
+    rows = work.session.execute(
+        select(OutboxRow.chat_ref, OutboxRow.sent_at).where(
+            OutboxRow.channel == channel, OutboxRow.state == "sent", OutboxRow.sent_at >= since
+        )
+    )
+    return [(row.chat_ref, row.sent_at) for row in rows if row.sent_at is not None]
+
+
 def next_due_at(work: Work, channels: Collection[str]) -> datetime | None:
     """When the sender has something to do next."""
     return work.session.scalar(

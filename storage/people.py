@@ -45,6 +45,7 @@ class Question:
     id: int = 0
 
 
+GROUPS = "wecom_group"  # the channel whose accounts are groups of people; each belongs to a manager
 _NAMED_IN_IMPORT = {"wecom": EmployeeRow.wecom}
 
 
@@ -67,24 +68,23 @@ def employee_named(work: Work, name_or_code: str) -> Employee | None:
 
 
 def tied_by_import(channel: str) -> bool:
-    """Whether the firm's own 业务员 table says whose account is whose on this channel, so that nobody needs an invite."""
+    """Whether the firm's own 业务员 table says whose account is whose on this channel: then nobody needs an invite."""
     return channel in _NAMED_IN_IMPORT
 
 
 def employee_of_login(work: Work, channel: str, user_ref: str) -> Employee | None:
-    """Whom the import names by this account; one that two people bear is nobody's."""
+    """Who works here and is named by this account in the import; one that two people bear is nobody's."""
     column = _NAMED_IN_IMPORT.get(channel)
     if column is None or not user_ref:
         return None
-    rows = work.session.scalars(select(EmployeeRow).where(column == user_ref)).all()
+    rows = work.session.scalars(select(EmployeeRow).where(column == user_ref, EmployeeRow.active)).all()
     return _employee(rows[0]) if len(rows) == 1 else None
 
 
 def knows(work: Work, channel: str, user_ref: str) -> bool:
     """Whether this is somebody of the firm, whose files may be fetched: an account that is tied, or is about to be."""
     if tied_by_import(channel):
-        found = employee_of_login(work, channel, user_ref)
-        return found is not None and found.active
+        return employee_of_login(work, channel, user_ref) is not None
     return account(work, channel, user_ref) is not None
 
 
@@ -127,6 +127,11 @@ def accounts_of(work: Work, employee_code: str) -> list[Account]:
 
 def accounts(work: Work) -> list[Account]:
     return [_account(row) for row in work.session.scalars(select(AccountRow).order_by(AccountRow.id))]
+
+
+def group_accounts(work: Work) -> list[Account]:
+    rows = work.session.scalars(select(AccountRow).where(AccountRow.channel == GROUPS).order_by(AccountRow.id))
+    return [_account(row) for row in rows]
 
 
 def link(work: Work, made: Account, now: datetime) -> Account:

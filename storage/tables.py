@@ -167,7 +167,7 @@ class OutboxRow(Base):
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     channel: Mapped[str] = mapped_column(String(20))
     chat_ref: Mapped[str] = mapped_column(String(120))
-    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, refusal
+    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, notice (hurries nobody), refusal
     body: Mapped[dict[str, Any]]
     in_reply_to: Mapped[int | None]
     made_at: Mapped[datetime]
