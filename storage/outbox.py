@@ -158,11 +158,11 @@ def came_back(work: Work, channel: str, provider_id: str, reason: str) -> int:
     return len(work.session.scalars(undone.returning(OutboxRow.id)).all())
 
 
-def undelivered(work: Work, since: datetime) -> list[Outgoing]:
-    """What was made for people of the firm since then and did not reach them, oldest first."""
+def undelivered(work: Work, since: datetime, until: datetime) -> list[Outgoing]:
+    """What was made for people of the firm in that time and did not reach them, oldest first."""
     rows = work.session.scalars(
         select(OutboxRow)
-        .where(OutboxRow.state.in_(("waiting", "failed")), OutboxRow.made_at >= since, OutboxRow.account.is_not(None))
+        .where(OutboxRow.state.in_(("waiting", "failed")), OutboxRow.made_at >= since, OutboxRow.made_at < until, OutboxRow.account.is_not(None))
         .order_by(OutboxRow.id)
     )
     return [_outgoing(row) for row in rows]
