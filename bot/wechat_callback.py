@@ -308,7 +308,7 @@ def _encrypted_part(body: bytes) -> str:
     """
     before, opened, rest = body.partition(b"<Encrypt>")
     inner, closed, after = rest.partition(b"</Encrypt>")
-    if not opened or not closed or b"<Encrypt>" in after or b"<!" in before:
+    if not opened or not closed or b"<Encrypt>" in after or b"<!DOCTYPE" in before:
         raise Rejected(400, "no encrypted message")
     return inner.strip().removeprefix(b"<![CDATA[").removesuffix(b"]]>").strip().decode("ascii", "replace")
 
