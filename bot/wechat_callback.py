@@ -13,6 +13,7 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
@@ -314,10 +315,9 @@ def _encrypted_part(body: bytes) -> str:
 
 
 def _decoded(body: bytes) -> str:
-    try:
+    with suppress(UnicodeDecodeError):
         return body.decode()
-    except UnicodeDecodeError:
-        raise Rejected(400, "no UTF-8") from None
+    raise Rejected(400, "no UTF-8")
 
 
 def _signature(*parts: str) -> str:

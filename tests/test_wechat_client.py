@@ -40,7 +40,7 @@ from storage.database import Database
 from storage.migrate import migrate
 
 ROOT = Path(__file__).resolve().parent.parent
-QUICK = Patience(connect_s=1.0, read_s=0.5, call_s=1.0, file_s=2.0)
+QUICK = Patience(connect_s=1.0, read_s=0.5, call_s=1.0, file_s=1.0)
 SECRET = "CANARYsecretCANARYsecretCANARYsecret"
 PHOTO = bytes(range(256)) * 20
 
@@ -434,15 +434,15 @@ async def test_row_04_no_call_hangs(make: Make, database: Database) -> None:
     now = datetime.now(UTC)
     async with make() as platform:
         for base in (platform.base, f"http://127.0.0.1:{port}"):
-            platform.trouble("gettoken", Trouble(slow_s=3))
-            platform.trouble("stable_token", Trouble(slow_s=3))
+            platform.trouble("gettoken", Trouble(slow_s=1.2))
+            platform.trouble("stable_token", Trouble(slow_s=1.2))
             api = WeChatApi(replace(account_of(platform), api_base=base), database, patience=QUICK)
             began = time.monotonic()
             with pytest.raises(ApiNotReached):
                 await api.token()
             with database.work() as work:
                 tokens.keep(work, f"{api.account.product}:{api.account.name}", "t", now, now + timedelta(hours=2))
-            platform.trouble("*", Trouble(slow_s=3, times=2))
+            platform.trouble("*", Trouble(slow_s=1.2, times=2))
             with pytest.raises(ApiUnsure):
                 await send(api)
             with pytest.raises(ApiUnsure):

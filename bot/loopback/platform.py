@@ -4,6 +4,7 @@ Real HTTP over a real socket, so the real client and library are what is tried. 
 """
 
 import asyncio
+import io
 import itertools
 import json
 import secrets
@@ -198,11 +199,12 @@ class LoopbackPlatform:
         if self._http is None:
             raise RuntimeError("not started")
         began = time.monotonic()
+        data = None if body is None else io.BytesIO(body)  # aiohttp warns of long plain bytes
         try:
             async with (
                 asyncio.timeout(self.callback_s),
                 self._http.request(
-                    method, url, params=query, data=body, headers={"Content-Type": "text/xml"}
+                    method, url, params=query, data=data, headers={"Content-Type": "text/xml"}
                 ) as answer,
             ):
                 text = await answer.text()
