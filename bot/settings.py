@@ -328,7 +328,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 
 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
-    if kind in ("zone", "days", "words", "token", "long_key", "aes_key"):
+    if kind in ("zone", "days", "words", "token", "long_key", "aes_key", "robots"):
         return Problem(f"settings.allowed.{kind}")
     if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")

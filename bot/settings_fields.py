@@ -96,6 +96,14 @@ Clock = Annotated[time, BeforeValidator(_time)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
 Words = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
+def _robots(value: SecretStr) -> SecretStr:
+    """工号=密钥 or 姓名=密钥, separated by commas."""
+    parts = re.split("[,，]", value.get_secret_value())
+    if any(not re.fullmatch(r"\s*[^=＝\s]+\s*[=＝]\s*[A-Za-z0-9-]{8,80}\s*", part) for part in parts if part.strip()):
+        raise PydanticCustomError("robots", "not 工号=密钥")
+    return value
+
+
 AesKey = Annotated[SecretStr, AfterValidator(_aes_key)]
 _NO_SECRET = SecretStr("")
 
@@ -182,17 +190,21 @@ class TelegramValues(_Table):
 
 
 class WecomValues(_Table):
-    """企业微信 is on when there is a secret. `robots` are the keys of group robots: 组名=密钥, separated by commas."""
+    """企业微信 is on when there is a secret. `robots` are the keys of group robots, each with the manager whose group
+    it is: 工号=密钥 or 姓名=密钥, separated by commas. `cards`: choices as cards; the WeChat plug-in shows none.
+    """
 
     corp_id: str = Field(default="", title="企业ID", pattern=r"^[A-Za-z0-9_-]{0,64}$")
     agent_id: str = Field(default="", title="应用ID", pattern=r"^[0-9]{0,12}$")
     datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="坐标系")
+    report_datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="上报坐标系")
     api_base: str = Field(default="", title="接口地址", pattern=r"^(https?://\S+)?$")
     proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
     secret: SecretStr = Field(default=_NO_SECRET, title="应用密钥")
     token: SecretStr = Field(default=_NO_SECRET, title="回调令牌")
     aes_key: AesKey = Field(default=_NO_SECRET, title="回调密钥")
-    robots: SecretStr = Field(default=_NO_SECRET, title="群机器人")
+    cards: YesNo = Field(default=True, title="按钮卡片")
+    robots: Annotated[SecretStr, AfterValidator(_robots)] = Field(default=_NO_SECRET, title="群机器人")
 
 
 class MpValues(_Table):

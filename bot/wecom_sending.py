@@ -82,6 +82,8 @@ class WecomSending:
         if message.image is not None:
             picture = partial(self._picture, chat_ref, message.image, message.image_name)
             steps.insert(max(0, len(steps) - 1), ("image", picture))
+        if message.file is not None:
+            steps.append(("file", partial(self._picture, chat_ref, message.file, message.file_name)))
         if card is not None:
             steps.append((f"card {task_id}", partial(self._send_card, chat_ref, message, card, task_id, repeated)))
         return await self._run(chat_ref, message.key, steps)
@@ -99,7 +101,7 @@ class WecomSending:
                 self._windows.take(chat)
                 message_id = await step()
                 done.add(name)
-                arrived += not name.startswith(("image", "card "))
+                arrived += name not in ("image", "file") and not name.startswith("card ")
         except Exception as error:
             trouble = self._as_send_error(error)
             trouble.sent = arrived

@@ -19,6 +19,9 @@ from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
 from bot.wechat_client import ApiAccount
+from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
+from bot.wecom_channel import WecomChannel, WecomSettings
+from bot.wecom_robot import GroupRobots, groups_of
 from handlers.tools import Tools, make_tools
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
@@ -97,6 +100,12 @@ def make_app(settings: Settings, database: Database) -> App:
         mp = mp_channel(settings, database, tools, site)
         site.app.add_routes([web.route("*", CALLBACK_PATH, mp.webhook)])
         channels.append(mp)
+    if settings.wecom.secret.get_secret_value():
+        wecom = wecom_channel(settings, database)
+        site.app.add_routes([web.route("*", WECOM_PATH, wecom.webhook)])
+        channels.append(wecom)
+    if settings.wecom.robots.get_secret_value():
+        channels.append(group_robots(settings, database))
     transcriber = SpeechProcess(settings.transcribe)
     return App(
         database,
@@ -152,6 +161,35 @@ def telegram_channel(settings: Settings) -> TelegramChannel:
     texts = load(settings.language)
     menu = [(name, texts.say(f"menu.{name}")) for name in _MENU]
     return TelegramChannel(telegram, menu)
+
+
+def wecom_channel(settings: Settings, database: Database) -> WecomChannel:
+    values = settings.wecom
+    wecom = WecomSettings(
+        corp_id=values.corp_id,
+        agent_id=values.agent_id,
+        secret=values.secret.get_secret_value(),
+        token=values.token.get_secret_value(),
+        aes_key=values.aes_key.get_secret_value(),
+        api_base=values.api_base,
+        proxy=values.proxy,
+        pin_datum=values.datum,
+        report_datum=values.report_datum,
+        cards=values.cards,
+        language=settings.language,
+    )
+    return WecomChannel(wecom, database)
+
+
+def group_robots(settings: Settings, database: Database) -> GroupRobots:
+    values = settings.wecom
+    return GroupRobots(
+        groups_of(values.robots.get_secret_value()),
+        database,
+        api_base=values.api_base,
+        proxy=values.proxy,
+        language=settings.language,
+    )
 
 
 def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebChannel) -> MpChannel:

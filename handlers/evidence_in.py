@@ -50,7 +50,7 @@ def prepare(tools: Tools, message: Incoming) -> Prepared:
         return Prepared()
     if media.problem:
         return Prepared(problem=f"media.{media.problem}")
-    if message.kind.value != "photo":
+    if message.kind.value != "photo" or not media.file:  # a stranger's file was never fetched
         return Prepared()
     try:
         return Prepared(photo=read_photo(tools.files.get(media.file), tools.limits.time_zone))
