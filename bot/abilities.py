@@ -14,13 +14,13 @@ TELEGRAM = Abilities(
 WEB = Abilities(
     buttons=20, button_label=40, button_data=64, text_limit=20_000, text_unit="utf16", datum="wgs84", place_button=True
 )
-# 公众号: GCJ-02 pins, 2048 bytes a text of which 200 are kept for a closing line, one answer within 5 s (4 s leaves
-# room), no buttons. Beyond the answer it may push a few messages while its window is open.
+# 公众号: GCJ-02 pins, 2048 bytes a text of which 350 are kept for saying why it comes late and that there is more, one
+# answer within 5 s (4 s leaves room), no buttons. Beyond the answer it may push a little while its window is open.
 MP = Abilities(
     buttons=0,
     button_label=0,
     button_data=0,
-    text_limit=1848,
+    text_limit=1698,
     text_unit="bytes",
     datum="gcj02",
     push="window",

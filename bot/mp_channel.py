@@ -25,7 +25,7 @@ from bot.tasks import spawn
 from bot.wechat_callback import CallbackGuard, Opened, answer_callback, cdata
 from bot.wechat_client import MAX_FILE, ApiAccount, WeChatApi
 from bot.wechat_errors import ApiError, ApiRefused, TooBig
-from handlers.messages import Kind, Media
+from handlers.messages import Media
 from storage import outbox, people, push_budget
 from storage.database import Database
 from texts import DEFAULT, load
@@ -189,8 +189,7 @@ class MpChannel:
         def keep() -> None:
             person = heard.delivery.chat_ref
             with self._database.work() as work:
-                joins = (heard.delivery.message or {}).get("kind") == Kind.JOIN.value
-                if act is not None and (joins or people.account(work, CHANNEL, person) is not None):
+                if act is not None and people.account(work, CHANNEL, person) is not None:
                     push_budget.opened(work, CHANNEL, person, act, self._clock())
                 for outcome in heard.outcomes:
                     if outcome.reason:

@@ -191,9 +191,7 @@ class Sender:
         rendered = render(message.body, abilities, plain_numbers=plain_numbers)
         texts = rendered.texts[message.body.get("arrived", 0) :] or rendered.texts[-1:]
         if message.error.startswith(SHUT) and (message.intent != "reply" or abilities.push != "none"):
-            why = self._why_late(message)
-            begin = f"{why}\n{texts[0]}"
-            texts = (begin, *texts[1:]) if fits(begin, abilities) else (why, *texts)
+            texts = (f"{self._why_late(message)}\n{texts[0]}", *texts[1:])  # the channel's limit leaves room for it
         rendered = replace(rendered, texts=texts, intent=message.intent, key=f"zoudian-{message.id}")
         if message.intent in ("reminder", "alert"):
             rendered = replace(rendered, details=details(message.body))

@@ -1,0 +1,546 @@
+"""公众号 when things go wrong: slow turns and retries, refused pushes, files that do not come, hostile callbacks."""
+
+import asyncio
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import bot.intake
+import bot.sender
+from bot.loopback.platform import Trouble
+from bot.stand_in import made_photo
+from handlers.messages import Reply, Say
+from handlers.turn import queue
+from rules.visit import State
+from storage import people, push_budget
+from storage.outbox import Outgoing
+from tests.mpfirm import REMINDER, MpFirm, Phone, clip, fast, running
+from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN
+
+OPENID = "oWangJian_01"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Second tries are looked for often, so that a fast clock makes them soon."""
+    monkeypatch.setattr(bot.intake, "SWEEP_SECONDS", 0.05)
+    monkeypatch.setattr(bot.sender, "IDLE_SECONDS", 0.05)
+
+
+def push(firm: MpFirm, phone: Phone, words: str, intent: str = "reminder") -> int:
+    """Queue a message that nobody asked for."""
+    with firm.database.work() as work:
+        account = people.account(work, "mp", phone.openid)
+        assert account is not None
+        reply = Reply(Say("as_is", {"text": words}))
+        row = queue(work, account, reply, None, firm.clock(), f"test:{words}", intent)
+        assert row is not None
+    firm.app.sender.wake()
+    return row
+
+
+def row(firm: MpFirm, number: int) -> Outgoing:
+    return next(one for one in firm.outbox() if one.id == number)
+
+
+def spent(firm: MpFirm, phone: Phone) -> push_budget.Budget:
+    with firm.database.read() as work:
+        return push_budget.budget(work, "mp", phone.openid, firm.clock())
+
+
+# --- answers and the platform's repeats
+
+
+async def test_an_answer_comes_in_the_same_breath_and_costs_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        for _ in range(8):
+            assert "定位" in await rep.says("帮助")
+        assert not rep.pushed()
+        assert spent(firm, rep).message == 5
+
+
+async def test_a_repeat_of_the_same_message_gets_the_stored_answer_even_after_a_restart(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        message = firm.platform.messages.text(rep.openid, "帮助", at=rep.at)
+        await rep.sends(message)
+        await rep.sends(message)
+        await firm.app.stop()
+        firm.app = firm.make_app()
+        await firm.app.start()
+        await rep.sends(message)
+        assert len(set(rep.passive)) == 1
+        assert len(rep.passive) == 3
+        assert len(firm.inbox()) == 1
+        assert len(firm.outbox()) == 1
+
+
+async def test_a_turn_slower_than_the_window_is_acknowledged_and_answered_later(tmp_path: Path) -> None:
+    async with running(tmp_path, **fast()) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        firm.platform.trouble("media/get", Trouble(slow_s=1.0))
+        attempts = await rep.sends(firm.platform.messages.image(rep.openid, _photo(firm), at=rep.at))
+        assert [one.body for one in attempts] == ["success"]
+        assert attempts[0].seconds < 0.6
+        [later] = rep.pushed()
+        assert "门头照已收" in later
+        assert spent(firm, rep).message == 4
+        assert len(firm.visits()[0].ids("photo")) == 1
+
+
+async def test_who_may_only_answer_does_so_on_the_repeat(tmp_path: Path) -> None:
+    async with running(tmp_path, passive_only=True, **fast()) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        firm.platform.trouble("media/get", Trouble(slow_s=0.9))
+        attempts = await rep.sends(firm.platform.messages.image(rep.openid, _photo(firm), at=rep.at))
+        assert [one.status for one in attempts] == [None, 200]
+        assert "门头照已收" in rep.passive[-1]
+        assert [one.state for one in firm.outbox()] == ["sent", "sent"]
+        assert len(firm.inbox()) == 2
+
+
+async def test_after_three_tries_the_answer_waits_for_the_next_message_and_that_is_said(tmp_path: Path) -> None:
+    async with running(tmp_path, passive_only=True, **fast()) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        firm.platform.trouble("media/get", Trouble(slow_s=2.6))
+        attempts = await rep.sends(firm.platform.messages.image(rep.openid, _photo(firm), at=rep.at))
+        assert [one.status for one in attempts] == [None, None, 200]
+        assert "还在处理" in rep.passive[-1]
+        assert "查看" in rep.passive[-1]
+        assert [one.state for one in firm.outbox()] == ["sent", "waiting"]
+        assert "门头照已收" in await rep.says("查看")
+        assert {one.state for one in firm.outbox()} == {"sent"}
+        assert "没有等着您的新消息" not in rep.read()
+
+
+async def test_several_that_waited_come_as_one_answer_in_their_order(tmp_path: Path) -> None:
+    async with running(tmp_path, passive_only=True) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        for words in ("甲的提醒", "乙的提醒"):
+            push(firm, rep, words)
+        await firm.idle()
+        assert [one.state for one in firm.outbox()] == ["waiting", "waiting"]
+        answer = await rep.says("我的待办")
+        assert answer.index("甲的提醒") < answer.index("乙的提醒") < answer.index("没有待办")
+        assert answer.count("补发") == 2
+        assert "没有主动发消息的权限" in answer
+        assert {one.state for one in firm.outbox()} == {"sent"}
+
+
+async def test_what_does_not_fit_one_answer_comes_with_the_next(tmp_path: Path) -> None:
+    async with running(tmp_path, passive_only=True) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        push(firm, rep, "\n".join(f"第{number}行：{'很长' * 20}" for number in range(60)), "alert")
+        await firm.idle()
+        for _ in range(10):
+            await rep.says("查看")
+        whole = "\n".join(rep.passive)
+        assert [f"第{number}行" in whole for number in range(60)] == [True] * 60
+        assert whole.count("第7行：") == 1
+        assert "回复「查看」接着看" in rep.passive[0]
+        assert "回复「查看」接着看" not in rep.passive[-1]
+        assert {one.state for one in firm.outbox()} == {"sent"}
+
+
+async def test_two_messages_at_once_each_get_their_answer(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        made = firm.platform.messages
+        words = ("帮助", "我的待办", "我的拜访")
+        await asyncio.gather(*(rep.sends(made.text(rep.openid, one, at=rep.at)) for one in words))
+        assert len(rep.passive) == 3
+        assert not rep.pushed()
+
+
+@pytest.mark.usefixtures("quick")
+async def test_a_slow_database_costs_a_repeat_and_no_message(tmp_path: Path) -> None:
+    async with running(tmp_path, **fast()) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        held, free = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with firm.database.work() as work:
+                people.staff(work)
+                held.set()
+                free.wait(5)
+
+        blocking = asyncio.create_task(asyncio.to_thread(hold))  # noqa: TID251 - beside the bot
+        await asyncio.to_thread(held.wait)
+        asyncio.get_running_loop().call_later(0.9, free.set)
+        attempts = await rep.sends(firm.platform.messages.text(rep.openid, "帮助", at=rep.at))
+        await blocking
+        assert attempts[0].status is None
+        assert attempts[-1].status == 200
+        assert len(firm.inbox()) == 1
+        assert rep.read().count("结束拜访") >= 1
+        assert len([one for one in firm.outbox() if one.state == "sent"]) == 1
+
+
+async def test_what_a_rep_writes_cannot_leave_its_place_in_the_answer(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        evil = "]]></Content><ToUserName>oEvil</ToUserName><Content><![CDATA[小酥肉"
+        push(firm, rep, f"客户说：{evil}\x07 & <b>")
+        await firm.idle()
+        answer = await rep.says("帮助")  # whose envelope is checked field by field
+        assert f"客户说：{evil} & <b>" in answer
+
+
+# --- pushing
+
+
+async def test_the_budget_is_kept_and_a_message_renews_it(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        for number in range(7):
+            push(firm, rep, f"提醒{number}")
+            await firm.idle()
+        assert rep.pushed() == [f"提醒{number}" for number in range(5)]
+        assert [one.state for one in firm.outbox()][-2:] == ["waiting", "waiting"]
+        assert firm.platform.count("message/custom/send") == 5
+        answer = await rep.says("帮助")
+        assert "提醒5" in answer
+        assert "提醒6" in answer
+        assert "条数已经用完" in answer
+        assert spent(firm, rep).message == 5
+
+
+async def test_after_a_click_three_in_a_minute(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.sends(firm.platform.messages.event(rep.openid, "CLICK", at=rep.at, EventKey="help"))
+        assert "结束拜访" in rep.passive[-1]
+        assert (spent(firm, rep).message, spent(firm, rep).action) == (0, 3)
+        firm.clock.moved += timedelta(seconds=61)
+        push(firm, rep, "太晚")
+        await firm.idle()
+        assert not rep.pushed()
+        assert firm.outbox()[-1].error == "shut:window"
+
+
+@pytest.mark.parametrize(("errcode", "reason"), [(45015, "window"), (45047, "count")])
+async def test_the_platform_counts_otherwise_and_is_believed(tmp_path: Path, errcode: int, reason: str) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        firm.platform.trouble("message/custom/send", Trouble(errcode=errcode))
+        first = push(firm, rep, "一")
+        await firm.idle()
+        second = push(firm, rep, "二")
+        await firm.idle()
+        assert row(firm, first).error.startswith(f"shut:{reason}: errcode {errcode}")
+        assert row(firm, second).error == f"shut:{reason}"
+        assert firm.platform.count("message/custom/send") == 1
+        assert "一" in await rep.says("帮助")
+
+
+@pytest.mark.usefixtures("quick")
+async def test_who_no_longer_follows_is_out_of_reach(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        firm.platform.followers.clear()
+        number = push(firm, rep, "还在吗")
+        await firm.idle()
+        assert row(firm, number).state == "failed"
+        with firm.database.read() as work:
+            account = people.account(work, "mp", rep.openid)
+        assert account is not None
+        assert not account.reachable
+
+
+async def test_without_the_right_to_push_the_answers_go_on(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        firm.platform.trouble("message/custom/send", Trouble(errcode=48001, times=9))
+        for words in ("一", "二", "三"):
+            push(firm, rep, words)
+            await firm.idle()
+        assert firm.platform.count("message/custom/send") == 1
+        answer = await rep.says("我的待办")
+        assert [word in answer for word in ("一", "二", "三", "没有这项接口权限")] == [True] * 4
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "trouble",
+    [Trouble(errcode=-1), Trouble(errcode=45011), Trouble(status=502), Trouble(cut=True), Trouble(errcode=42001)],
+    ids=["busy", "too fast", "502", "cut", "token over"],
+)
+async def test_passing_trouble_loses_nothing_and_keeps_the_order(tmp_path: Path, trouble: Trouble) -> None:
+    async with running(tmp_path, speed=60) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        firm.platform.trouble("message/custom/send", trouble)
+        for words in ("一", "二"):
+            push(firm, rep, words)
+        await firm.idle()
+        assert "\n\n".join(rep.pushed()) == "一\n\n二"
+        assert {one.state for one in firm.outbox()} == {"sent"}
+
+
+async def test_a_template_that_did_not_arrive_comes_with_the_next_message(tmp_path: Path) -> None:
+    async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        number = push(firm, rep, "去看看老灶台")
+        await firm.idle()
+        assert rep.pushed()
+        assert row(firm, number).provider_id == f"template:{firm.platform.sent[0]['msgid']}"
+        fate = firm.platform.messages.event(
+            rep.openid,
+            "TEMPLATESENDJOBFINISH",
+            at=rep.at,
+            MsgID=str(firm.platform.sent[0]["msgid"]),
+            Status="failed:user block",
+        )
+        assert [one.body for one in await rep.sends(fate)] == ["success"]
+        await firm.platform.until(lambda: row(firm, number).state == "waiting")
+        answer = await rep.says("帮助")
+        assert "去看看老灶台" in answer
+        assert "关掉了公众号的消息" in answer
+
+
+async def test_a_refused_template_is_told_and_nothing_is_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        firm.platform.trouble("message/template/send", Trouble(errcode=40037))
+        number = push(firm, rep, "去看看老灶台")
+        await firm.idle()
+        assert row(firm, number).error.startswith("shut:template")
+        assert "40037" in caplog.text
+        assert "去看看老灶台" in await rep.says("帮助")
+
+
+async def test_a_subscription_is_used_once_for_each_tick(tmp_path: Path) -> None:
+    template = type(REMINDER)(REMINDER.template_id, "subscribe", REMINDER.fields)
+    async with running(tmp_path, templates={"reminder": template}) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+
+        async def box(event: str, status: str) -> None:
+            raw = (
+                f"<{event}><List><TemplateId>{template.template_id}</TemplateId>"
+                f"<SubscribeStatusString>{status}</SubscribeStatusString></List></{event}>"
+            )
+            name = "subscribe_msg_popup_event" if "Popup" in event else "subscribe_msg_change_event"
+            await rep.sends(firm.platform.messages.event(rep.openid, name, at=rep.at, raw=raw))
+            await asyncio.sleep(0.1)
+
+        await box("SubscribeMsgPopupEvent", "accept")
+        firm.platform.agreed.append((rep.openid, template.template_id))
+        for words in ("一", "二"):
+            push(firm, rep, words)
+            await firm.idle()
+        assert [one.state for one in firm.outbox()] == ["sent", "waiting"]
+        assert firm.platform.count("message/subscribe/bizsend") == 1
+        firm.clock.moved += timedelta(seconds=5)
+        await box("SubscribeMsgPopupEvent", "accept")
+        firm.clock.moved += timedelta(seconds=5)
+        await box("SubscribeMsgChangeEvent", "reject")
+        push(firm, rep, "三")
+        await firm.idle()
+        assert firm.platform.count("message/subscribe/bizsend") == 1
+
+
+# --- files
+
+
+async def test_a_file_that_is_gone_is_told_and_the_clearer_sound_is_no_must(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        made = firm.platform.messages
+        await rep.sends(made.image(rep.openid, "MEDIA-of-last-week", at=rep.at).replace("http://127.0.0.1/pic", ""))
+        assert "已过期" in rep.passive[-1]
+        assert not firm.visits()[0].ids("photo")
+        sound = firm.platform.put_media(clip("note00.amr"), "audio/amr")
+        await rep.sends(made.voice(rep.openid, sound, at=rep.at, wide="WIDE-that-is-gone"))
+        assert "已收到" in rep.passive[-1]
+        asked = [call.params["media_id"] for call in firm.platform.calls if call.path == "media/get"]
+        assert asked == ["MEDIA-of-last-week", "WIDE-that-is-gone", sound]
+
+
+async def test_without_the_right_to_files_that_is_said_and_pictures_come_by_their_address(tmp_path: Path) -> None:
+    async with running(tmp_path, passive_only=True, secret=False) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        sound = firm.platform.messages.voice(rep.openid, "MEDIA1", at=rep.at)
+        await rep.sends(sound)
+        assert "没有取语音和图片的权限" in rep.passive[-1]
+        strange = firm.platform.messages.image(rep.openid, "MEDIA2", at=rep.at)
+        await rep.sends(strange.replace("http://127.0.0.1/pic", "http://169.254.169.254/latest"))
+        assert "没有取语音和图片的权限" in rep.passive[-1]
+        assert not firm.platform.calls
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("trouble", [Trouble(half=True), Trouble(cut=True), Trouble(status=502)])
+async def test_a_file_that_breaks_off_is_fetched_again_whole(tmp_path: Path, trouble: Trouble) -> None:
+    async with running(tmp_path, speed=60) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        firm.platform.trouble("media/get", trouble)
+        await rep.photographs()
+        [visit] = firm.visits()
+        assert len(visit.ids("photo")) == 1
+        assert "门头照已收" in rep.read()
+
+
+async def test_a_file_for_somebody_comes_as_a_link(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.says("帮助")
+        content = firm.tools.files.put(b"PK\x03\x04 an Excel file")
+        with firm.database.work() as work:
+            account = people.account(work, "mp", rep.openid)
+            assert account is not None
+            reply = Reply(Say("as_is", {"text": "上周的数字"}), attach=content, attach_name="周报.xlsx")
+            queue(work, account, reply, None, firm.clock(), "test:file", "reply")
+        firm.app.sender.wake()
+        await firm.idle()
+        assert rep.pushed()[-1].startswith("上周的数字\n📎 周报.xlsx：https://firm.example/files/1")
+        assert firm.links == [(b"PK\x03\x04 an Excel file", "周报.xlsx")]
+
+
+# --- who comes in
+
+
+async def test_an_invite_by_code_or_typed_ties_once_and_strangers_get_no_data(tmp_path: Path) -> None:
+    async with running(tmp_path, times={"window": 1.5}) as firm:
+        made = firm.platform.messages
+
+        def invite(code: str) -> str:
+            with firm.database.work() as work:
+                return people.make_invite(work, code, firm.clock())
+
+        first, second, third = invite(WANG_JIAN), invite(SUN_HAO), invite(MANAGER_WU)
+        url = await firm.channel.invite_code(first)
+        assert firm.platform.codes[url] == first
+        wang, sun, wu = (firm.stranger(f"oPerson_{number}") for number in range(3))
+        nobody = firm.stranger("oNobodyAtAll")
+        await nobody.says("柯桥老灶台酒家欠多少钱")
+        await wang.sends(made.event(wang.openid, "subscribe", at=wang.at, EventKey=f"qrscene_{first}", Ticket="T"))
+        assert "王建" in wang.passive[-1]
+        await sun.sends(made.event(sun.openid, "SCAN", at=sun.at, EventKey=second, Ticket="T"))
+        assert "孙浩" in sun.passive[-1]
+        assert "吴经理" in await wu.says(firm.channel.invite_link(third))
+        await nobody.sends(made.event(nobody.openid, "SCAN", at=nobody.at, EventKey=first, Ticket="T"))
+        await nobody.photographs()
+        assert len(nobody.passive) == 1, "the same refusal is not said twice a day"
+        assert "老灶台" not in nobody.read()
+        assert firm.platform.count("media/get") == 0
+        with firm.database.read() as work:
+            assert len(people.accounts(work)) == 3
+            assert push_budget.budget(work, "mp", nobody.openid, firm.clock()).left == 0
+        await wang.sends(made.event(wang.openid, "unsubscribe", at=wang.at + 1, EventKey=""))
+        with firm.database.read() as work:
+            account = people.account(work, "mp", wang.openid)
+        assert account is not None
+        assert not account.reachable
+        await wang.sends(made.event(wang.openid, "subscribe", at=wang.at + 2, EventKey=""))
+        assert "王建" in wang.passive[-1]
+
+
+# --- what may come in
+
+
+async def test_nothing_that_comes_in_is_answered_with_500(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        made, signer = firm.platform.messages, firm.platform.signer
+        odd = [
+            made.location(rep.openid, 200, 500, at=rep.at),
+            made.location(rep.openid, float("nan"), 1, at=rep.at),
+            made.position(rep.openid, 30, 120, -5, at=rep.at),
+            made.message(rep.openid, "location", rep.at, Location_X="north", Location_Y=""),
+            made.message(rep.openid, "hologram", rep.at, MediaId="x"),
+            made.message(rep.openid, "image", rep.at),
+            made.message(rep.openid, "voice", rep.at, MediaId="a b\tc"),
+            made.text(rep.openid, "", at=rep.at),
+            made.text("<script>", "帮助", at=rep.at),
+            made.text("", "帮助", at=rep.at),
+            made.event(rep.openid, "kf_create_session", at=rep.at, KfAccount="a@b"),
+            made.event(rep.openid, "CLICK", at=rep.at, EventKey="no_such_command"),
+            made.event(rep.openid, "VIEW", at=rep.at, EventKey="https://example.com"),
+            made.event(rep.openid, "subscribe_msg_popup_event", at=rep.at, raw="<SubscribeMsgPopupEvent/>"),
+            made.event(rep.openid, "pic_weixin", at=rep.at, raw="<SendPicsInfo><PicList/><PicList/></SendPicsInfo>"),
+            "<xml><MsgType>text</MsgType></xml>",
+            "<xml><MsgType>text</MsgType><MsgType>text</MsgType><FromUserName>oWangJian_01</FromUserName></xml>",
+            f"<xml><FromUserName>{rep.openid}</FromUserName><CreateTime>soon</CreateTime><MsgType>text</MsgType></xml>",
+            f"<xml><FromUserName>{rep.openid}</FromUserName><CreateTime>99999999999</CreateTime>"
+            "<MsgType>text</MsgType><Content>x</Content><MsgId>1</MsgId></xml>",
+            f"<xml><FromUserName><a>{rep.openid}</a></FromUserName><MsgType>event</MsgType><Event/></xml>",
+        ]
+        statuses = {attempt.status for xml in odd for attempt in await rep.sends(xml)}
+        assert statuses == {200}
+        before = len(firm.inbox())
+        hostile: list[tuple[dict[str, str], bytes]] = [
+            ({}, b""),
+            signer.seal("<xml/>"),
+            signer.seal("no xml"),
+            signer.seal(made.text(rep.openid, "帮助"), signature="0" * 40),
+            signer.seal(made.text(rep.openid, "帮助"), timestamp=1_600_000_000),
+            signer.plain(made.text(rep.openid, "帮助")),
+            (signer.seal("<xml/>")[0], b"x" * 10_000_000),
+        ]
+        for query, body in hostile:
+            attempt = await firm.platform.post(firm.url, query, body)
+            assert attempt.status in (400, 403, None)
+        assert len(firm.inbox()) == before
+        assert not firm.visits()
+        assert "定位" in await rep.says("帮助")
+
+
+async def test_the_address_is_verified_with_the_bare_echo(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        good = await firm.platform.verify(firm.url, firm.platform.signer.plain_echo("5837397"))
+        assert (good.status, good.body) == (200, "5837397")
+        bad: dict[str, Any] = {**firm.platform.signer.plain_echo("5837397"), "signature": "f" * 40}
+        assert (await firm.platform.verify(firm.url, bad)).status == 403
+
+
+async def test_messages_of_the_same_second_keep_their_order_and_each_counts_once(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        made = firm.platform.messages
+        at = rep.at
+        clicks = [made.event(rep.openid, "CLICK", at=at, EventKey=key) for key in ("help", "todos")]
+        for xml in (*clicks, *clicks):
+            await rep.sends(xml)
+        assert len(firm.inbox()) == 2
+        assert len(rep.passive) == 4
+        assert rep.passive[:2] == rep.passive[2:]
+
+
+async def test_a_number_answers_what_it_stands_below_even_when_two_questions_are_open(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        await rep.photographs()
+        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
+        await rep.says("确认")
+        await rep.pins()
+        await rep.photographs()
+        card = await rep.says("解决了送货迟到的问题，老板娘订了5箱小酥肉，价格有优势")
+        assert "1 确认" in card
+        await firm.time_passes(START + timedelta(days=1, hours=23, minutes=45))
+        [reminder] = rep.pushed()
+        assert "1 完成" not in reminder.splitlines()
+        number = reminder.partition("-1 完成")[0].split()[-1]
+        answer = await rep.says(f"{number}－１")
+        assert "完成" in answer
+        assert [visit.state for visit in firm.visits()] == [State.CLOSED, State.OPEN]
+        await rep.says("1")
+        assert [visit.state for visit in firm.visits()] == [State.CLOSED, State.CLOSED]
+
+
+def _photo(firm: MpFirm) -> str:
+    return firm.platform.put_media(made_photo("门头"), "image/jpeg")
