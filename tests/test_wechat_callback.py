@@ -30,7 +30,6 @@ from bot.loopback.platform import AES_KEY, CALLBACK_TOKEN, Attempt
 from bot.loopback.signer import Messages, Signer
 from bot.loopback.work import WorkPlatform
 from bot.wechat_callback import (
-    MAX_BODY,
     CallbackGuard,
     Opened,
     Rejected,
@@ -417,18 +416,21 @@ async def test_hostile_requests_are_refused_logged_once_and_store_nothing(caplog
     assert kept.opened == []
 
 
-async def test_a_body_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wechat_callback, "BODY_S", 0.3)
+async def test_a_body_without_an_end_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(wechat_callback, "BODY_S", 0.5)
     kept = Kept()
     async with serving(guard(), kept) as url, aiohttp.ClientSession() as http:
 
         async def flood() -> AsyncIterator[bytes]:
-            for _ in range(10 * MAX_BODY // 4096):
+            while True:
                 yield b"A" * 4096
+                await asyncio.sleep(0)
 
         async def slow() -> AsyncIterator[bytes]:
             yield b"<xml>"
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.8)
             yield b"</xml>"
 
         query = SIGNER.seal(HELLO, timestamp=AT)[0]
@@ -438,6 +440,8 @@ async def test_a_body_without_an_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
                     assert answer.status == 400
             except aiohttp.ClientOSError:
                 pass  # the server hung up while we were still sending
+    reasons = [record.getMessage().rpartition(": ")[2] for record in caplog.records if record.levelname == "WARNING"]
+    assert reasons == ["too long", "the body did not arrive"]
     assert kept.opened == []
 
 

@@ -22,7 +22,7 @@ import pytest
 from bot.loopback.official import OfficialPlatform
 from bot.loopback.platform import LoopbackPlatform, Trouble
 from bot.loopback.work import WorkPlatform
-from bot.wechat_client import ApiAccount, WeChatApi
+from bot.wechat_client import ApiAccount, WeChatApi, WorkClient
 from bot.wechat_errors import (
     ApiBusy,
     ApiError,
@@ -180,7 +180,7 @@ async def test_row_03_twenty_refused_messages_make_one_token_call(make: Make, da
 
 ANOTHER_PROCESS = """
 import asyncio, sys
-from bot.wechat_client import ApiAccount, WeChatApi
+from bot.wechat_client import ApiAccount, WeChatApi, WorkClient
 from storage.database import Database
 
 async def main(url, product, app_id, secret, agent_id, base):
@@ -699,6 +699,7 @@ async def test_row_18_making_a_client_touches_neither_network_nor_database(tmp_p
         for one in (platform, official):
             await WeChatApi(account_of(one), empty).close()
             assert one.calls == []
+    assert WorkClient.__new__(WorkClient).access_token == ""  # what the library's __new__ looks at
     empty.close()
 
 
