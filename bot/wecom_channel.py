@@ -6,10 +6,12 @@ to come again, while the storing goes on, and the second delivery finds the firs
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -122,9 +124,10 @@ class WecomChannel:
 
     async def webhook(self, request: web.Request) -> web.Response:
         """The address verified (GET), or one callback (POST): 200 once it is stored, 503 when it was not in time."""
-        return await answer_callback(request, self._guard, self._take)
+        ends = time.monotonic() + self._store_s
+        return await answer_callback(request, self._guard, partial(self._take, ends))
 
-    async def _take(self, opened: Opened) -> web.Response:
+    async def _take(self, ends: float, opened: Opened) -> web.Response:
         heard = read_callback(opened.xml, self.account, self._datums, self._clock())
         if heard.delivery.error:
             log.error("wecom callback %s cannot be read: %s", heard.delivery.delivery_key, heard.delivery.error)
@@ -133,7 +136,7 @@ class WecomChannel:
         storing = spawn(self._store(heard, self._accept), "wecom store")
         self._storing.add(storing)
         storing.add_done_callback(self._storing.discard)
-        done, _ = await asyncio.wait([storing], timeout=self._store_s)
+        done, _ = await asyncio.wait([storing], timeout=max(0.1, ends - time.monotonic()))
         if not done:
             log.warning("wecom callback %s takes long to store; it will come again", heard.delivery.delivery_key)
             return web.Response(status=503)

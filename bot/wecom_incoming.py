@@ -227,7 +227,7 @@ def _delivery_key(raw: Mapping[str, Any]) -> str:
     A card's ResponseCode is another one at each tap, so two taps within a second are two.
     """
     number = raw.get("MsgId")
-    if isinstance(number, str) and number.isascii() and number.isdigit() and int(number):
+    if isinstance(number, str) and number.isascii() and number.isdigit() and number.strip("0"):
         return f"msg:{number}"[:200]
     names = ("FromUserName", "CreateTime", "Event", "EventKey", "TaskId", "ResponseCode", "Latitude", "Longitude")
     parts = [raw.get(name) for name in names]
