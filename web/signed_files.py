@@ -51,7 +51,7 @@ class SignedFiles:
             return self._problem(410, "link_over")
         try:
             content = await asyncio.to_thread(self.files.get, key)
-        except FileLost:
+        except (FileLost, ValueError):
             return self._problem(404, "not_found")
         headers = {
             "Content-Type": "application/octet-stream",
