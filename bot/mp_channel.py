@@ -89,7 +89,7 @@ class MpChannel:
         self._api = WeChatApi(settings.account, database) if settings.account.secret else None
         self._pushing = None
         if self._api is not None and not settings.passive_only:
-            self._pushing = Pushing(self._api, database, settings.templates, clock, zone)
+            self._pushing = Pushing(self._api, database, settings.templates, clock, zone, self._only_answers)
         self._accept: Accept | None = None
         self._notes: set[asyncio.Task[None]] = set()
 
@@ -118,6 +118,11 @@ class MpChannel:
         }
         answer: dict[str, Any] = await self._api.call(lambda client: client.qrcode.create(wanted))
         return str(answer.get("url", ""))
+
+    def _only_answers(self) -> None:
+        """The platform lets us answer only, whatever the settings say: people are told to ask for what comes later."""
+        self.abilities = replace(MP, push="none")
+        self._slots.patient = True
 
     # receiving
 

@@ -48,9 +48,11 @@ class Pushing:
         templates: Mapping[str, Template],
         clock: Callable[[], datetime],
         zone: tzinfo,
+        no_right: Callable[[], None],
     ) -> None:
+        """`no_right` is called when the platform says that this account may not send 客服消息 at all."""
         self._api, self._database, self._templates, self._clock, self._zone = api, database, templates, clock, zone
-        self._no_right = False
+        self._tell_no_right, self._no_right = no_right, False
 
     async def push(self, chat_ref: str, texts: tuple[str, ...], message: Rendered) -> str:
         """The texts one by one; a reminder or alert that may not be sent so goes as its template, where there is one.
@@ -105,6 +107,7 @@ class Pushing:
             await self._change(lambda work: push_budget.give_back(work, CHANNEL, chat_ref, act))
             if error.errcode in NO_RIGHT:
                 self._no_right = True
+                self._tell_no_right()
                 log.error("公众号 may not send 客服消息 (%s): only answers and templates go out from now on", error)
                 raise Shut("no_right", str(error)) from None
             raise as_send_error(error) from None

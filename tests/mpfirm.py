@@ -33,7 +33,7 @@ from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 CLIPS = SAMPLE_FIRM / "clips"
 REMINDER = Template("TPL-reminder", "template", (("客户", "thing1"), ("时间", "time2"), ("事项", "thing3")))
 ALERT = Template("TPL-alert", "template", (("标题", "thing1"), ("时间", "time2")))
-FAST = {"window": 0.5, "cut": 0.7, "repeat": 0.5}  # the platform's 4, 6 and 7 seconds, for who cannot wait
+FAST = {"window": 1.0, "cut": 1.4, "repeat": 1.0}  # instead of 4, 6 and 7 seconds
 
 
 class MpFirm:
@@ -228,5 +228,5 @@ async def running(
 
 
 def fast(**more: Any) -> dict[str, Any]:
-    """A platform that waits, and gives up, ten times as fast as the real one."""
-    return {"callback_s": 0.6, "times": FAST, **more}
+    """A platform that gives up, and a channel that waits, four times as fast as the real ones."""
+    return {"callback_s": 1.2, "times": FAST, **more}

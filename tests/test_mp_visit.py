@@ -94,7 +94,7 @@ async def test_what_the_app_reports_makes_the_pin_a_proof_and_is_never_answered(
         assert visit.grade.level is Level.VERIFIED
 
 
-async def test_the_same_act_told_twice_is_counted_once(tmp_path: Path) -> None:
+async def test_row_14_the_same_act_told_twice_is_counted_once(tmp_path: Path) -> None:
     """location_select and pic_* come as an event and as the pin or picture itself."""
     async with running(tmp_path) as firm:
         rep = firm.follower(WANG_JIAN, "oWangJian_01")

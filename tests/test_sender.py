@@ -37,7 +37,6 @@ from storage.outbox import MAX_TRIES, Outgoing
 from storage.people import Account
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, sample_database
 
-
 ZONE = ZoneInfo("Asia/Shanghai")
 
 
