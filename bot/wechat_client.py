@@ -6,12 +6,10 @@ here, in subclasses that can be seen, never patched: docs/decisions/0010-wechatp
 
 import asyncio
 import json
-import threading
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final, Literal, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
@@ -19,7 +17,6 @@ from wechatpy import WeChatClient
 from wechatpy.client.api import WeChatMedia, WeChatQRCode
 from wechatpy.enterprise import WeChatClient as WeComClient
 from wechatpy.enterprise.client.api import WeChatMedia as WeComMedia
-from wechatpy.session import SessionStorage
 
 from bot.wechat_errors import (
     SET_UP_WRONG,
@@ -34,21 +31,13 @@ from bot.wechat_errors import (
     address_in,
     cleaned,
 )
-from bot.wechat_transport import JSON_LIMIT, Answer, Patience, Transport
-from storage import tokens
+from bot.wechat_token import TokenKeeper, TokenSession
+from bot.wechat_transport import JSON_LIMIT, Answer, Patience, Transport, errcode_of, json_of
 from storage.database import Database
 from texts import DEFAULT, load
 
 MAX_FILE: Final = 20 * 1024 * 1024
 THREADS: Final = 8
-MARGIN: Final = timedelta(seconds=60)  # a token that ends within it is not used any more
-LEAST_LIFE: Final = timedelta(seconds=120)  # what a fetched token is kept for at least
-SETTLED: Final = timedelta(seconds=60)  # a token refused sooner after it was fetched is not fetched once more
-CLAIM: Final = timedelta(seconds=45)  # longer than a call can take
-RETRY_NETWORK: Final = timedelta(seconds=3)
-RETRY_REFUSED: Final = timedelta(seconds=60)
-NO_TOKEN: Final = -2  # our own code: the answer was fine and held no token
-WAIT_S: Final = 45.0  # for somebody else's fetch
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -75,6 +64,11 @@ class ApiAccount:
         return f"{self.app_id}:{self.agent_id}" if self.product == "wecom" else self.app_id
 
     @property
+    def store_name(self) -> str:
+        """What its tokens are kept under; it holds no secret."""
+        return f"{self.product}:{self.name}"
+
+    @property
     def base(self) -> str:
         standard = "https://qyapi.weixin.qq.com" if self.product == "wecom" else "https://api.weixin.qq.com"
         return (self.api_base or standard).rstrip("/")
@@ -86,38 +80,6 @@ class Download:
 
     data: bytes = field(repr=False)
     content_type: str
-
-
-class TokenSession(SessionStorage):  # type: ignore[misc]  # wechatpy ships no types
-    """wechatpy's storage of tokens and tickets, in the firm's database.
-
-    Every key begins with the account, agent id included: two apps of one corp never get each other's ticket.
-    """
-
-    def __init__(self, database: Database, prefix: str, clock: Callable[[], datetime]) -> None:
-        self._database = database
-        self._prefix = prefix
-        self._clock = clock
-
-    def get(self, key: str, default: Any = None) -> Any:
-        with self._database.read() as work:
-            found = tokens.kept(work, f"{self._prefix}:{key}", self._clock())
-        return default if found is None else json.loads(found.value)
-
-    def set(self, key: str, value: Any, ttl: float | None = None) -> None:
-        if value is None:
-            return
-        now = self._clock()
-        ends = None if ttl is None else now + timedelta(seconds=ttl)
-        with self._database.work() as work:
-            tokens.keep(work, f"{self._prefix}:{key}", json.dumps(value), now, ends)
-
-    def delete(self, key: str) -> None:
-        with self._database.work() as work:
-            tokens.drop(work, f"{self._prefix}:{key}")
-
-    def __getitem__(self, key: str) -> Any:
-        return self.get(key)
 
 
 class _SafeMedia:
@@ -157,13 +119,10 @@ class SafeClient:
         self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
     ) -> None:
         self._account = account
-        self._database = database
-        self._clock = clock
         self._texts = load(account.language)
         self._transport = transport
-        self._one_fetches = threading.Lock()
         self.API_BASE_URL = f"{account.base}/cgi-bin/"
-        self._token_name = f"{account.product}:{account.name}"
+        self._keeper = TokenKeeper(database, clock, account.store_name, self._token_call, self._error)
 
     def close(self) -> None:
         self._transport.close()
@@ -173,89 +132,16 @@ class SafeClient:
     @property
     def access_token(self) -> str:
         # wechatpy's __new__ looks at every property of an object that is not made yet; nothing may be fetched then.
-        return self.token() if "_token_name" in self.__dict__ else ""
+        return self.token() if "_keeper" in self.__dict__ else ""
 
     def fetch_access_token(self) -> None:
         self.token()
 
     def token(self, refused: str | None = None, errcode: int = 0) -> str:
-        """A token that is good as far as we know; `refused` is one that the platform just refused with `errcode`.
+        """See TokenKeeper.token."""
+        return self._keeper.token(refused, errcode)
 
-        Many callers at once, in this process and in others, make one call to the platform. Raises TokenTrouble,
-        ApiBusy or ApiNotReached, in each case before anything was sent with it.
-        """
-        ends = time.monotonic() + WAIT_S
-        if not self._one_fetches.acquire(timeout=WAIT_S):
-            raise ApiNotReached("another call is still fetching the token")
-        try:
-            while True:
-                now = self._clock()
-                if found := self._kept(refused, errcode, now):
-                    return found
-                with self._database.work() as work:
-                    ours = tokens.claim(work, self._token_name, now, until=now + CLAIM, refused=refused, margin=MARGIN)
-                if ours:
-                    return self._fetch(forced=refused is not None and errcode != 42001)
-                if time.monotonic() > ends:
-                    raise ApiNotReached("another process is still fetching the token")
-                threading.Event().wait(0.05)
-        finally:
-            self._one_fetches.release()
-
-    def _kept(self, refused: str | None, errcode: int, now: datetime) -> str | None:
-        with self._database.read() as work:
-            found = tokens.kept(work, self._token_name, now)
-            failure = tokens.failed(work, self._token_name, now)
-        if found and found.value != refused and (found.expires_at is None or found.expires_at > now + MARGIN):
-            return found.value
-        if found and found.value == refused and now < found.fetched_at + SETTLED:
-            raise self._token_trouble(errcode, "")
-        if failure is None:
-            return None
-        if failure.errcode == 0:
-            raise ApiNotReached(failure.text)
-        if failure.errcode in TOO_FAST:
-            raise ApiBusy((failure.retry_at - now).total_seconds(), failure.errcode)
-        raise self._token_trouble(failure.errcode, failure.text)
-
-    def _fetch(self, forced: bool) -> str:
-        """Ask the platform, and keep what it says for everybody. The claim is ours and ends here, whatever happens."""
-        value, life, trouble = "", LEAST_LIFE, ApiError("nothing was answered")
-        code, text, wait = 0, "", RETRY_NETWORK
-        try:
-            answer = self._token_call(forced)
-            code, text = _errcode_of(answer), cleaned(answer.get("errmsg", ""), self._secrets())
-            value = str(answer.get("access_token") or "")
-            if code == 0 and value:
-                life = max(timedelta(seconds=float(answer.get("expires_in") or 7200)), LEAST_LIFE)
-            elif code in TOO_FAST:
-                wait = timedelta(seconds=self._pause(code))
-                trouble = ApiBusy(wait.total_seconds(), code)
-            else:
-                code, wait = code or NO_TOKEN, RETRY_REFUSED
-                trouble = self._token_trouble(code, text)
-        except ApiBusy as error:
-            trouble, code, wait = error, -1, timedelta(seconds=error.seconds)
-        except ApiRefused as error:
-            trouble, code, wait = self._token_trouble(error.errcode, error.text), error.errcode, RETRY_REFUSED
-            text = error.text
-        except ApiError as error:  # however it ended, what the token was wanted for was not sent
-            text = str(error)
-            trouble, code = ApiNotReached(f"no token: {text}"), 0
-        except Exception as error:
-            text = type(error).__name__
-            trouble, code = ApiNotReached(f"no token: {text}"), 0
-        now = self._clock()
-        with self._database.work() as work:
-            if value and code == 0:
-                tokens.keep(work, self._token_name, value, now, now + life)
-            else:
-                tokens.give_up(work, self._token_name, code, text, now + wait)
-        if value and code == 0:
-            return value
-        raise trouble
-
-    def _token_call(self, forced: bool) -> Json:
+    def _token_call(self, forced: bool) -> Answer:
         raise NotImplementedError
 
     # calls
@@ -271,7 +157,7 @@ class SafeClient:
             body=_body_of(kwargs.pop("data", None), kwargs.pop("json", None)),
             files=_files_of(kwargs.pop("files", None)),
         )
-        result = _json_of(answer)
+        result = json_of(answer)
         if result is None:
             raise ApiUnsure("the answer is not JSON")
         return result if processor is None else processor(result)
@@ -299,22 +185,24 @@ class SafeClient:
             if own:
                 params = {**params, "access_token": self.token(refused, errcode)}
             answer = self._transport.exchange(method, url, params, body=body, files=files, limit=limit)
-            result = _json_of(answer)
-            code = 0 if result is None else _errcode_of(result)
+            result = json_of(answer)
+            code = 0 if result is None else errcode_of(result)
             if result is None or code == 0:
                 return answer
-            text = cleaned(result.get("errmsg", ""), (*self._secrets(), params.get("access_token", "")))
+            text = cleaned(result.get("errmsg", ""), (params.get("access_token", ""),))
             if code in TOKEN_REFUSED and own and not repeated:
                 refused, errcode = params["access_token"], code
                 continue
             raise self._error(code, text)
         raise ApiUnsure("no answer")  # never reached: the second round returns or raises
 
-    def _error(self, code: int, text: str) -> ApiError:
-        if code in TOKEN_REFUSED or code in SET_UP_WRONG:
-            return self._token_trouble(code, text)
+    def _error(self, code: int, text: str, wanted_token: bool = False) -> ApiError:
+        """What an errcode means; whatever else is said to someone who asks for a token concerns the credentials."""
+        text = cleaned(text, self._secrets())
         if code in TOO_FAST:
             return ApiBusy(self._pause(code), code)
+        if wanted_token or code in TOKEN_REFUSED or code in SET_UP_WRONG:
+            return self._token_trouble(code, text)
         return ApiRefused(code, text)
 
     def _pause(self, code: int) -> float:
@@ -338,7 +226,7 @@ class SafeClient:
         address = address_in(text)
         product = self._texts.say(f"wechat_product.{self._account.product}")
         values = {"product": product, "errcode": code, "ip": address or "?", "detail": text}
-        return TokenTrouble(code, self._texts.say(f"wechat_trouble.{kinds.get(code, 'other')}", values), address)
+        return TokenTrouble(code, self._texts.say(f"wechat_trouble.{kinds.get(code, 'other')}", values), address, text)
 
     def _secrets(self) -> tuple[str, ...]:
         return (self._account.secret, urlsplit(self._account.proxy).password or "")
@@ -360,14 +248,14 @@ class WorkClient(SafeClient, WeComClient):  # type: ignore[misc]  # wechatpy shi
     def __init__(
         self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
     ) -> None:
-        session = TokenSession(database, f"{account.product}:{account.name}", clock)
+        session = TokenSession(database, account.store_name, clock)
         super().__init__(account.app_id, account.secret, session=session, auto_retry=False)
         self._http.close()  # ours goes out through the transport
         self._prepare(account, database, clock, transport)
 
-    def _token_call(self, forced: bool) -> Json:
+    def _token_call(self, forced: bool) -> Answer:
         params = {"corpid": self._account.app_id, "corpsecret": self._account.secret}
-        return _token_answer(self._transport.exchange("get", self.API_BASE_URL + "gettoken", params))
+        return self._transport.exchange("get", self.API_BASE_URL + "gettoken", params)
 
 
 class OfficialClient(SafeClient, WeChatClient):  # type: ignore[misc]  # wechatpy ships no types
@@ -381,12 +269,12 @@ class OfficialClient(SafeClient, WeChatClient):  # type: ignore[misc]  # wechatp
     def __init__(
         self, account: ApiAccount, database: Database, clock: Callable[[], datetime], transport: Transport
     ) -> None:
-        session = TokenSession(database, f"{account.product}:{account.name}", clock)
+        session = TokenSession(database, account.store_name, clock)
         super().__init__(account.app_id, account.secret, session=session, auto_retry=False)
         self._http.close()
         self._prepare(account, database, clock, transport)
 
-    def _token_call(self, forced: bool) -> Json:
+    def _token_call(self, forced: bool) -> Answer:
         wanted = {
             "grant_type": "client_credential",
             "appid": self._account.app_id,
@@ -394,7 +282,7 @@ class OfficialClient(SafeClient, WeChatClient):  # type: ignore[misc]  # wechatp
             "force_refresh": forced,
         }
         body = json.dumps(wanted).encode()
-        return _token_answer(self._transport.exchange("post", self.API_BASE_URL + "stable_token", {}, body=body))
+        return self._transport.exchange("post", self.API_BASE_URL + "stable_token", {}, body=body)
 
 
 class WeChatApi:
@@ -458,32 +346,6 @@ class WeChatApi:
         self._closed = True
         await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
         self._client.close()
-
-
-def _token_answer(answer: Answer) -> Json:
-    result = _json_of(answer)
-    if result is None:
-        raise ApiUnsure("the answer is not JSON")
-    return result
-
-
-def _json_of(answer: Answer) -> Json | None:
-    """The answer as an object, if that is what it is. A photo is never tried: it does not begin with a brace."""
-    if len(answer.data) > JSON_LIMIT or answer.data.lstrip()[:1] != b"{":
-        return None
-    try:
-        result = json.loads(answer.data.decode("utf-8", "replace"), strict=False)
-    except (ValueError, RecursionError):
-        return None
-    return result if isinstance(result, dict) else None
-
-
-def _errcode_of(result: Json) -> int:
-    code = result.get("errcode", 0)
-    try:
-        return int(code or 0)
-    except (TypeError, ValueError):
-        raise ApiUnsure("an errcode that is no number") from None
 
 
 def _body_of(data: Any, plain: Any) -> bytes | None:

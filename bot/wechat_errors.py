@@ -55,13 +55,14 @@ class TokenTrouble(ApiError):
     """The platform does not accept our credentials, the one refresh included: the operator has to act.
 
     The exception's text is a sentence for the operator that says what to do. `ip` is the address that the platform
-    wants on its list, where it named one. Nothing was sent.
+    wants on its list, where it named one; `detail` the platform's own words. Nothing was sent.
     """
 
-    def __init__(self, errcode: int, sentence: str, ip: str = "") -> None:
+    def __init__(self, errcode: int, sentence: str, ip: str = "", detail: str = "") -> None:
         super().__init__(sentence)
         self.errcode = errcode
         self.ip = ip
+        self.detail = detail
 
 
 class TooBig(ApiError):

@@ -6,11 +6,12 @@ causes holds an address either.
 """
 
 import io
+import json
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -190,3 +191,22 @@ def _trouble_of(error: Exception) -> ApiError:
 
 def _seconds(text: str) -> float:
     return min(float(text), 3600.0) if text.isascii() and text.isdigit() else 30.0
+
+
+def json_of(answer: Answer) -> dict[str, Any] | None:
+    """The answer as an object, if that is what it is. A photo is never tried: it does not begin with a brace."""
+    if len(answer.data) > JSON_LIMIT or answer.data.lstrip()[:1] != b"{":
+        return None
+    try:
+        result = json.loads(answer.data.decode("utf-8", "replace"), strict=False)
+    except (ValueError, RecursionError):
+        return None
+    return result if isinstance(result, dict) else None
+
+
+def errcode_of(result: dict[str, Any]) -> int:
+    code = result.get("errcode", 0)
+    try:
+        return int(code or 0)
+    except (TypeError, ValueError):
+        raise ApiUnsure("an errcode that is no number") from None
