@@ -20,7 +20,7 @@ from bot.abilities import MP
 from bot.channels import Abilities, Accept, MediaProblem, Refused, Rendered, SendError, Shut
 from bot.mp_incoming import CHANNEL, OPENID, Datums, Heard, read_callback
 from bot.mp_sending import NO_RIGHT, Pushing, Template
-from bot.mp_slots import Slots
+from bot.mp_slots import Attempt, Slots
 from bot.tasks import spawn
 from bot.wechat_callback import CallbackGuard, Opened, answer_callback, cdata
 from bot.wechat_client import MAX_FILE, ApiAccount, WeChatApi
@@ -142,20 +142,26 @@ class MpChannel:
         key = heard.delivery.delivery_key
         if (said := self._slots.answered(key)) is not None:
             return self._answer(heard, said, opened)
-        slot = self._slots.open(heard.delivery.chat_ref, key) if heard.answer == "reply" else None
-        try:
-            new = await self._store(heard, began)
-            said = None if new or slot is None else await self._answered_before(key)
-        except BaseException:
-            if slot is not None:
-                self._slots.drop(slot)
-            raise
-        if new:
-            self._note(heard)
-        if slot is None:
+        if heard.answer == "none":
+            if await self._store(heard, began):
+                self._note(heard)
             return web.Response(text=ACKNOWLEDGED)
-        if said is not None:
-            self._slots.drop(slot)
+        attempt = self._slots.open(heard.delivery.chat_ref, key)
+        try:
+            return await self._answered(request, opened, heard, attempt, began)
+        except BaseException:
+            if not attempt.over.is_set():  # else a repeat has it
+                self._slots.drop(attempt.slot)
+            raise
+
+    async def _answered(
+        self, request: web.Request, opened: Opened, heard: Heard, attempt: Attempt, began: float
+    ) -> web.Response:
+        """Store the delivery, then hold the request open for what the sender has to say to it."""
+        if await self._store(heard, began):
+            self._note(heard)
+        elif (said := await self._answered_before(heard.delivery.delivery_key)) is not None:
+            self._slots.drop(attempt.slot)
             return self._answer(heard, said, opened)
         response: web.Response | None = None
 
@@ -164,7 +170,7 @@ class MpChannel:
             response = self._answer(heard, text, opened)
             return await _written(request, response)
 
-        held = await self._slots.hold(slot, began, write, load(DEFAULT).say("push.still_working"))
+        held = await self._slots.hold(attempt, began, write, load(DEFAULT).say("push.still_working"))
         if response is not None:
             return response
         # Where nobody listens any more no acknowledgement may be given: the repeat is to be answered.

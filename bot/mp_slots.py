@@ -34,9 +34,18 @@ class Slot:
     text: str | None = None
     closed: bool = False
     filled: asyncio.Event = field(default_factory=asyncio.Event)
-    over: asyncio.Event = field(default_factory=asyncio.Event)  # the attempt that is held: a repeat came, or the end
+    over: asyncio.Event = field(default_factory=asyncio.Event)  # the newest attempt: a repeat came, or the end
     written: "asyncio.Future[bool]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
     timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One of up to three HTTP requests that bring the same delivery. `over` is set when the next one came."""
+
+    slot: Slot
+    number: int
+    over: asyncio.Event
 
 
 class Slots:
@@ -51,8 +60,8 @@ class Slots:
         self._open: dict[str, Slot] = {}
         self._answered: dict[str, str] = {}
 
-    def open(self, chat_ref: str, key: str) -> Slot:
-        """The slot of a delivery: a new one, or the one that an earlier attempt left."""
+    def open(self, chat_ref: str, key: str) -> Attempt:
+        """An attempt at a delivery begins: in a new slot, or in the one that an earlier attempt left."""
         slot = self._open.get(key)
         if slot is None:
             slot = self._open[key] = Slot(chat_ref, key)
@@ -62,7 +71,7 @@ class Slots:
             slot.timer = None
         slot.over.set()  # lets an earlier attempt go, whose caller has hung up
         slot.over = asyncio.Event()
-        return slot
+        return Attempt(slot, slot.attempts, slot.over)
 
     def answered(self, key: str) -> str | None:
         """What a delivery was answered with a moment ago."""
@@ -80,21 +89,21 @@ class Slots:
         slot.filled.set()
         return await asyncio.shield(slot.written)
 
-    async def hold(self, slot: Slot, began: float, write: Write, nothing_yet: str) -> Held:
+    async def hold(self, attempt: Attempt, began: float, write: Write, nothing_yet: str) -> Held:
         """Serve one attempt, whose request came at `began` (loop time): wait for the answer and write it.
 
         Where there is none in time, the caller acknowledges without a message; in the patient mode the last attempt
         writes `nothing_yet` instead.
         """
-        attempt, over = slot.attempts, slot.over
-        loop = asyncio.get_running_loop()
-        await _until(slot.filled, began + self._window - loop.time())
-        if slot.attempts != attempt or slot.closed:
+        slot, loop = attempt.slot, asyncio.get_running_loop()
+        if not attempt.over.is_set():
+            await _until(slot.filled, began + self._window - loop.time())
+        if attempt.over.is_set():
             return "gone"  # a repeat has taken over, or we are stopping
-        if slot.text is None and self.patient and attempt < ATTEMPTS:
+        if slot.text is None and self.patient and attempt.number < ATTEMPTS:
             self._expect_repeat(slot, began)
             # Whatever is said now may be heard as the answer, so nothing is until the platform has hung up.
-            await _until(over, began + self._cut - loop.time())
+            await _until(attempt.over, began + self._cut - loop.time())
             return "gone"
         if slot.text is None:
             self._close(slot, written=False)
@@ -103,7 +112,7 @@ class Slots:
             self._remember(slot)
             self._close(slot, written=True)
             return "written"
-        if attempt < ATTEMPTS:
+        if attempt.number < ATTEMPTS:
             self._expect_repeat(slot, began)
         else:
             self._close(slot, written=False)

@@ -158,8 +158,6 @@ class Sender:
         whole = self._one(message, abilities, asked)
         batch = [message]
         for row in behind:
-            if row.not_after is not None and self._now() > row.not_after:
-                break  # dropped when its own turn comes
             next_one = self._one(row, abilities, asked)
             texts = (*whole.texts, *next_one.texts)
             joined = "\n\n".join(texts)
@@ -183,7 +181,11 @@ class Sender:
             return None, []
         with self._database.read() as work:
             account = people.account_by_id(work, message.account) if message.account is not None else None
-            behind = outbox.due_behind(work, message, self._now()) if abilities.one_answer else []
+            now = self._now()
+            behind = outbox.due_behind(work, message, now) if abilities.one_answer else []
+            behind = [
+                row for row in behind if row.not_after is None or now <= row.not_after
+            ]  # else dropped in its turn
             return account.current_question if account is not None else None, behind
 
     def _one(self, message: Outgoing, abilities: Abilities, asked: int | None) -> Rendered:

@@ -149,13 +149,14 @@ async def test_what_does_not_fit_one_answer_comes_with_the_next(tmp_path: Path) 
         assert {one.state for one in firm.outbox()} == {"sent"}
 
 
-async def test_two_messages_at_once_each_get_their_answer(tmp_path: Path) -> None:
-    async with running(tmp_path) as firm:
+async def test_messages_at_once_are_all_answered_in_their_own_breath(tmp_path: Path) -> None:
+    async with running(tmp_path, times={"window": 2.0}) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
         made = firm.platform.messages
         words = ("帮助", "我的待办", "我的拜访")
         await asyncio.gather(*(rep.sends(made.text(rep.openid, one, at=rep.at)) for one in words))
-        assert len(rep.passive) == 3
+        said = "\n".join(rep.passive)
+        assert [said.count(one) for one in ("随时可以说", "没有待办", "今天还没有拜访")] == [1, 1, 1]
         assert not rep.pushed()
 
 

@@ -12,7 +12,8 @@ class Line:
     """One attempt's connection: takes what is written, unless it is broken."""
 
     def __init__(self, slots: Slots, key: str = "msg:1", *, broken: bool = False) -> None:
-        self.slots, self.slot, self.broken = slots, slots.open("oWangJian", key), broken
+        self.slots, self.attempt, self.broken = slots, slots.open("oWangJian", key), broken
+        self.slot = self.attempt.slot
         self.got: list[str] = []
         self.began = asyncio.get_running_loop().time()
 
@@ -22,7 +23,7 @@ class Line:
         return not self.broken
 
     async def hold(self) -> Held:
-        return await self.slots.hold(self.slot, self.began, self.write, "还在处理")
+        return await self.slots.hold(self.attempt, self.began, self.write, "还在处理")
 
 
 def hurried(*, patient: bool = False) -> Slots:
@@ -91,6 +92,16 @@ async def test_a_broken_connection_without_a_repeat_gives_the_answer_back() -> N
     held, put = await asyncio.gather(line.hold(), slots.put(line.slot, "甲"))
     assert (held, put) == ("gone", False)
     assert time.monotonic() - began < CUT + REPEAT + 0.2
+
+
+async def test_an_attempt_that_was_overtaken_before_it_was_held_writes_nothing() -> None:
+    """Storing took so long that the platform has hung up and come again."""
+    slots = hurried()
+    first, again = Line(slots), Line(slots)
+    put = asyncio.ensure_future(slots.put(again.slot, "甲"))
+    held = await asyncio.gather(first.hold(), again.hold())
+    assert tuple(held) == ("gone", "written")
+    assert (first.got, again.got, await put) == ([], ["甲"], True)
 
 
 async def test_the_patient_one_says_nothing_until_the_platform_has_hung_up_and_answers_the_repeat() -> None:

@@ -294,7 +294,8 @@ async def test_what_is_of_no_use_any_more_is_not_joined(answering: Desk) -> None
     answering.queue("二")
     await answering.sender.start()
     await answering.until_settled("501")
-    assert answering.platform.heard("501") == ["一", "二"]
+    assert answering.platform.heard("501") == ["一\n\n二"]
+    assert not answering.platform.took[0][1].more
     assert [row.state for row in answering.rows()] == ["sent", "dropped", "sent"]
 
 
