@@ -383,7 +383,7 @@ def _missing_for_wechat(values: Values) -> Iterator[Problem]:
     for path in needed:
         value = getattr(getattr(values, path[0]), path[1])
         if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
-            place = {"table": _table_title(path), "key": _last_title(path), "variable": variable_of(path)}
+            place = {"product": _table_title(path), "key": _last_title(path), "variable": variable_of(path)}
             yield Problem("settings.wechat_needs", place)
 
 

@@ -73,7 +73,7 @@ def set_up_logging(settings: Settings) -> None:
 
 def secret_values(settings: Settings) -> tuple[str, ...]:
     telegram, web_values, wecom, mp = settings.telegram, settings.web, settings.wecom, settings.mp
-    robots = re.split("[,，=＝]", wecom.robots.get_secret_value())
+    robots = re.findall(r"[=＝]\s*([A-Za-z0-9-]+)", wecom.robots.get_secret_value())
     return (
         telegram.token.get_secret_value(),
         telegram.webhook_secret.get_secret_value(),
@@ -82,7 +82,7 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
         settings.files.secret_key,
         *(one.get_secret_value() for table in (wecom, mp) for one in (table.secret, table.token, table.aes_key)),
         *(urlsplit(proxy).password or "" for proxy in (telegram.proxy, wecom.proxy, mp.proxy)),
-        *(word.strip() for word in robots if len(word.strip()) > 20),
+        *robots,
     )
 
 
