@@ -95,7 +95,7 @@ class Choice:
 class Reply:
     """What to say, and what may be chosen. `about` and `subject` bind the choices: visit 12, follow_up 3, alert 5.
 
-    `later`: more follows by itself in a while, which not every channel can deliver. `step` names the question within it.
+    `step` names the question within it. `later`: more follows by itself, which not every channel can deliver.
     `attach` is an image to send along (a content hash), or with an `attach_name` a file. `again`: a second choice is as
     welcome as the first, so what shows the choices stays open after one.
     """
