@@ -96,6 +96,8 @@ Clock = Annotated[time, BeforeValidator(_time)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
 Words = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
+
+
 def _robots(value: SecretStr) -> SecretStr:
     """工号=密钥 or 姓名=密钥, separated by commas."""
     parts = re.split("[,，]", value.get_secret_value())

@@ -69,13 +69,18 @@ def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now
                 channel=delivery.channel,
                 chat_ref=delivery.chat_ref,
                 intent="refusal",
-                body=reply_to_plain(Reply(Say("join.refused")), None, DEFAULT),
+                body=reply_to_plain(Reply(_refusal(delivery.channel, user_ref)), None, DEFAULT),
                 made_at=now,
                 due_at=now,
                 in_reply_to=delivery.id,
             ),
         )
     return False
+
+
+def _refusal(channel: str, user_ref: str) -> Say:
+    """Where the import names the accounts no invite helps: the own account is told, for whoever keeps the table."""
+    return Say("not_named", {"account": user_ref}) if people.tied_by_import(channel) else Say("join.refused")
 
 
 def apologise(work: Work, delivery_id: int, now: datetime) -> None:

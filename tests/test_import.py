@@ -257,11 +257,15 @@ def test_a_wecom_account_counts_in_small_letters_and_may_be_left_out(folder: Pat
     assert [person.wecom for person in read_firm(folder, staff).employees] == ["wujingli", ""], "what was there stays"
     left = changed(STAFF[0], "业务员", 工号="E009", 状态="离职")
     write(folder, "业务员", [*STAFF, left])
-    assert [person.wecom for person in read_firm(folder).employees] == ["wujingli", "", "wujingli"], "who left may keep it"
+    assert [person.wecom for person in read_firm(folder).employees] == ["wujingli", "", "wujingli"], (
+        "who left may keep it"
+    )
     write(folder, "业务员", [changed(STAFF[1], "业务员", 企业微信账号="WUJINGLI")])
     with pytest.raises(ImportRefused) as refused:
         read_firm(folder, staff)
-    assert [one.key for one in refused.value.problems] == ["wecom_taken"], "another one, whom the file leaves out, has it"
+    assert [one.key for one in refused.value.problems] == ["wecom_taken"], (
+        "another one, whom the file leaves out, has it"
+    )
 
 
 def test_two_people_of_one_name_need_the_code(folder: Path) -> None:

@@ -245,6 +245,7 @@ async def test_who_left_or_is_not_named_gets_no_data_and_nothing_of_theirs_is_fe
             await stranger.sends(stranger.report())
             assert len(stranger.texts()) == 1
             assert "老灶台" not in stranger.texts()[0]
+            assert userid.lower() in stranger.texts()[0], "what operations have to enter"
         assert firm.platform.count("media/get") == 0
         assert not firm.accounts()
         assert {(row.state, row.message is None) for row in firm.inbox()} == {("ignored", True)}
