@@ -14,6 +14,7 @@ from bot.loopback.platform import Trouble
 from bot.stand_in import made_photo
 from handlers.messages import Reply, Say
 from handlers.turn import queue
+from nlp.transcribe import Transcript
 from rules.visit import State
 from storage import people, push_budget
 from storage.outbox import Outgoing
@@ -118,6 +119,34 @@ async def test_after_three_tries_the_answer_waits_for_the_next_message_and_that_
         assert "门头照已收" in await rep.says("查看")
         assert {one.state for one in firm.outbox()} == {"sent"}
         assert "没有等着您的新消息" not in rep.read()
+
+
+class Slow:
+    """A recogniser that has much to do."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+
+    def transcribe(self, audio: bytes, hints: object) -> Any:
+        self.done.wait(20)
+        return Transcript("老板要了五箱小酥肉，价格有优势", (), 0.9, "slow", 5.0, ())
+
+
+async def test_who_asks_too_early_is_told_that_it_is_still_being_listened_to(tmp_path: Path) -> None:
+    ear = Slow()
+    async with running(tmp_path, ear, passive_only=True) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        media = firm.platform.put_media(clip("note00.amr"), "audio/amr")
+        made = firm.platform.messages
+        await rep.sends(made.voice(rep.openid, media, at=rep.at), settle=False)
+        assert "回复「查看」" in rep.passive[-1]
+        await rep.sends(made.text(rep.openid, "查看", at=rep.at), settle=False)
+        assert "正在听" in rep.passive[-1]
+        assert "回复「查看」" in rep.passive[-1]
+        ear.done.set()
+        await firm.idle()
+        assert "金牌小酥肉 5箱" in await rep.says("查看")
 
 
 async def test_several_that_waited_come_as_one_answer_in_their_order(tmp_path: Path) -> None:
