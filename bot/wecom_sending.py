@@ -140,12 +140,9 @@ class WecomSending:
         answer: Json = await self._api.call(
             lambda client: client.message.send(self._agent_id, chat, msg={"safe": 0, **body})
         )
-        for refused, why in (
-            ("invaliduser", "not in the app's visible range, or no member any more"),
-            ("unlicenseduser", "without a 企业微信 licence for this app's interfaces"),
-        ):
+        for refused in ("invaliduser", "unlicenseduser"):  # keys under `undelivered.` too
             if chat in str(answer.get(refused) or "").lower().split("|"):
-                raise Unreachable(f"{refused}: {chat} is {why}")
+                raise Unreachable(f"{refused}: {chat}")
         return answer
 
     # cards
@@ -240,7 +237,7 @@ class WecomSending:
             case ApiBusy():
                 return HoldOff(error.seconds, str(error))
             case ApiRefused() if error.errcode in GONE:
-                return Unreachable(str(error))
+                return Unreachable(f"invaliduser: {error}")
             case ApiRefused() if error.errcode in OPERATORS:
                 self._complain(error.errcode, str(error))
                 return HoldOff(OPERATOR_S, str(error))

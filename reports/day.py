@@ -87,8 +87,8 @@ def visit_detail(work: Work, scope: Scope, visit_id: int) -> VisitDetail | None:
 
 @dataclass(frozen=True, slots=True)
 class UndeliveredLine:
-    """A message that did not reach one of the own people: `why` is a key under `undelivered.`. Of what it says nothing
-    is told; `waits` while it goes out with the person's next message.
+    """A message that did not reach one of the own people: `why` is a key under `undelivered.`, where there is such
+    a key. Of what it says nothing is told; `waits` while it goes out with the person's next message.
     """
 
     person: Employee
@@ -111,7 +111,7 @@ def undelivered_of_day(work: Work, manager: Employee, day: date, zone: ZoneInfo)
         own = person.code == manager.code
         if own or any(scope.holds(district, person.code) for district in person.districts or ("",)):
             waits = message.state == "waiting"
-            why = message.error.removeprefix(outbox.SHUT).partition(":")[0] if waits else "failed"
+            why = message.error.removeprefix(outbox.SHUT).partition(":")[0]
             lines.append(UndeliveredLine(person, message.intent, message.made_at, why, waits))
     return lines
 

@@ -57,7 +57,7 @@ def test_the_form_by_how_many_and_how_long(count: int, length: int, multi: bool,
         assert len(card["select_list"]) == 3
         assert all(len(one["option_list"]) <= 10 for one in card["select_list"])
         assert all(one["option_list"][0]["id"] == one["selected_id"] == "none" for one in card["select_list"])
-    WorkPlatform()._check_card(card)
+    WorkPlatform().check_card(card)
 
 
 @pytest.mark.parametrize("labels", [["字" * 17, "x"], [str(number) for number in range(28)]])
@@ -101,7 +101,7 @@ def test_any_choices_become_a_card_the_platform_takes_or_numbers(labels: list[st
         assert message.texts
         return
     card = made(message).body
-    WorkPlatform()._check_card(card)
+    WorkPlatform().check_card(card)
     options = [(key, label) for key, label in choices_of(card) if key != "none"]
     assert [label for _, label in options] == labels
     assert question_of(message) == 7

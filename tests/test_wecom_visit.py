@@ -16,6 +16,7 @@ import bot.sender
 from bot.loopback.platform import Trouble
 from bot.wiring import TEST_MODEL
 from nlp.speech_process import SpeechProcess
+from reports.day import undelivered_of_day
 from rules.evidence import Level, Place, PlaceKind
 from rules.places import Point, metres_between
 from rules.visit import State
@@ -23,6 +24,7 @@ from storage import evidence, people
 from storage.inbox import Delivery
 from tests.telegramfirm import SHOP, START
 from tests.wecomfirm import CLIPS, Phone, WecomFirm, running
+from texts import load
 
 WON_NOTE = "解决了送货迟到的问题，老板娘订了5箱小酥肉，价格有优势"
 LOST_NOTE = "解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约"
@@ -272,6 +274,25 @@ async def test_leaving_the_visible_range_and_coming_back(tmp_path: Path) -> None
         await rep.sends(firm.platform.messages.event("wangjian", "subscribe", at=rep.at + 1))
         assert firm.accounts()[0].reachable
         assert "王建" in rep.texts()[-1]
+
+
+async def test_who_cannot_be_reached_is_surfaced_with_the_reason_and_not_tried_again(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.member("wangjian")
+        await typed_visit(rep, LOST_NOTE)
+        await rep.taps("确认")
+        firm.platform.members.discard("wangjian")
+        firm.platform.members.add("somebody else")
+        await firm.time_passes(START + timedelta(days=2))
+        await firm.platform.until(lambda: firm.outbox()[-1].state == "failed")
+        assert not firm.accounts()[0].reachable
+        with firm.database.read() as work:
+            manager = people.employee(work, "E002")
+            assert manager is not None
+            day = firm.clock().astimezone(firm.tools.zone).date()
+            told = undelivered_of_day(work, manager, day, firm.tools.zone)
+        assert [(line.person.code, line.why, line.waits) for line in told] == [("E101", "invaliduser", False)]
+        assert load("zh-CN").knows("undelivered.invaliduser")
 
 
 async def test_a_stale_card_and_a_second_press_change_nothing_and_are_answered(tmp_path: Path) -> None:
