@@ -182,7 +182,7 @@ class MpChannel:
             raise RuntimeError("not started")
         left = began + STORE_S - asyncio.get_running_loop().time()
         async with asyncio.timeout(max(0.0, left)):
-            return await asyncio.shield(asyncio.ensure_future(self._accept(heard.delivery)))
+            return await self._accept(heard.delivery)
 
     async def _answered_before(self, key: str) -> str | None:
         def look() -> str | None:

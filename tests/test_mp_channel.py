@@ -190,8 +190,11 @@ async def test_messages_at_once_are_all_answered_in_their_own_breath(tmp_path: P
 
 
 @pytest.mark.usefixtures("quick")
-async def test_a_slow_database_costs_a_repeat_and_no_message(tmp_path: Path) -> None:
-    async with running(tmp_path, **fast()) as firm:
+@pytest.mark.parametrize(("seconds", "more"), [(1.8, fast()), (4.7, {})], ids=["hung up on", "not acknowledged"])
+async def test_a_slow_database_costs_a_repeat_and_no_message(
+    tmp_path: Path, seconds: float, more: dict[str, Any]
+) -> None:
+    async with running(tmp_path, **more) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
         held, free = threading.Event(), threading.Event()
 
@@ -199,14 +202,15 @@ async def test_a_slow_database_costs_a_repeat_and_no_message(tmp_path: Path) -> 
             with firm.database.work() as work:
                 people.staff(work)
                 held.set()
-                free.wait(5)
+                free.wait(9)
 
         blocking = asyncio.create_task(asyncio.to_thread(hold))  # noqa: TID251 - beside the bot
         await asyncio.to_thread(held.wait)
-        asyncio.get_running_loop().call_later(1.8, free.set)
+        asyncio.get_running_loop().call_later(seconds, free.set)
         attempts = await rep.sends(firm.platform.messages.text(rep.openid, "帮助", at=rep.at))
         await blocking
-        assert attempts[0].status is None
+        assert attempts[0].status == (None if more else 503)
+        assert attempts[0].seconds < 5
         assert attempts[-1].status == 200
         assert len(firm.inbox()) == 1
         assert rep.read().count("结束拜访") >= 1
@@ -304,19 +308,26 @@ async def test_without_the_right_to_push_the_answers_go_on(tmp_path: Path) -> No
 
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
-    "trouble",
-    [Trouble(errcode=-1), Trouble(errcode=45011), Trouble(status=502), Trouble(cut=True), Trouble(errcode=42001)],
-    ids=["busy", "too fast", "502", "cut", "token over"],
+    ("trouble", "cost"),
+    [
+        pytest.param(Trouble(errcode=-1), 1, id="busy"),
+        pytest.param(Trouble(errcode=45011), 1, id="too fast"),
+        pytest.param(Trouble(status=502), 2, id="502"),  # it may have been sent, so it is counted
+        pytest.param(Trouble(cut=True), 2, id="cut"),
+        pytest.param(Trouble(errcode=42001), 1, id="token over"),
+    ],
 )
-async def test_passing_trouble_loses_nothing_and_keeps_the_order(tmp_path: Path, trouble: Trouble) -> None:
+async def test_passing_trouble_loses_nothing_and_keeps_the_order(tmp_path: Path, trouble: Trouble, cost: int) -> None:
     async with running(tmp_path, speed=60) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
         await rep.says("帮助")
         firm.platform.trouble("message/custom/send", trouble)
-        for words in ("一", "二"):
-            push(firm, rep, words)
+        push(firm, rep, "一")
         await firm.idle()
-        assert "\n\n".join(rep.pushed()) == "一\n\n二"
+        push(firm, rep, "二")
+        await firm.idle()
+        assert rep.pushed() == ["一", "二"]
+        assert spent(firm, rep).message == 5 - cost - 1
         assert {one.state for one in firm.outbox()} == {"sent"}
 
 
