@@ -162,7 +162,12 @@ def undelivered(work: Work, since: datetime, until: datetime) -> list[Outgoing]:
     """What was made for people of the firm in that time and did not reach them, oldest first."""
     rows = work.session.scalars(
         select(OutboxRow)
-        .where(OutboxRow.state.in_(("waiting", "failed")), OutboxRow.made_at >= since, OutboxRow.made_at < until, OutboxRow.account.is_not(None))
+        .where(
+            OutboxRow.state.in_(("waiting", "failed")),
+            OutboxRow.made_at >= since,
+            OutboxRow.made_at < until,
+            OutboxRow.account.is_not(None),
+        )
         .order_by(OutboxRow.id)
     )
     return [_outgoing(row) for row in rows]
