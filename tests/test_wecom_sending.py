@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,6 +21,7 @@ from bot.rendering import render
 from bot.stand_in import made_photo
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_errors import ApiRefused
+from bot.wechat_transport import Patience
 from bot.wecom_sending import DUPLICATE_S, MEMBER_WINDOWS, Repeats, WecomSending
 from handlers.messages import Choice, Reply, Say
 from handlers.wire import reply_to_plain
@@ -43,11 +45,11 @@ class Desk:
         self.seconds = 10_000.0
         self.sending = self.new()
 
-    def new(self, windows: Windows | None = None) -> WecomSending:
+    def new(self, windows: Windows | None = None, patience: Patience | None = None) -> WecomSending:
         account = ApiAccount(
             "wecom", self.platform.app_id, self.platform.secret, self.platform.agent_id, self.platform.base
         )
-        self.apis.append(WeChatApi(account, self.database))
+        self.apis.append(WeChatApi(account, self.database, patience=patience))
         # Long enough after its start for the check for duplicates.
         sending = WecomSending(
             self.apis[-1], int(self.platform.agent_id), self.database, self.clock, windows, lambda: self.seconds
@@ -157,6 +159,19 @@ async def test_every_trouble_becomes_what_the_sender_acts_on(
         assert type(error) is kind
         assert one.platform.secret not in str(error)
         assert await one.send(says("y"))
+
+
+async def test_an_answer_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
+    async with desk(tmp_path) as one:
+        one.sending = one.new(patience=Patience(read_s=0.3))
+        await one.send(says("x"))
+        one.platform.trouble("message/send", Trouble(slow_s=2.0))
+        began = time.monotonic()
+        assert type(await one.trouble(says("y", key="y"))) is MaybeSent
+        assert time.monotonic() - began < 1.5
+        await one.platform.until(lambda: one.texts() == ["x", "y"])
+        await one.send(says("y", key="y"))
+        assert one.texts() == ["x", "y"], "it had arrived all the same, and the platform keeps the double back"
 
 
 async def test_nobody_there_is_surely_not_sent(tmp_path: Path) -> None:
