@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,6 +19,7 @@ from aiohttp import web
 from bot.abilities import MP
 from bot.channels import Abilities, Accept, MediaProblem, Refused, Rendered, SendError, Shut
 from bot.mp_incoming import CHANNEL, OPENID, Datums, Heard, read_callback
+from bot.mp_invites import make_code, typed_invite
 from bot.mp_sending import NO_RIGHT, Pushing, Template
 from bot.mp_slots import Attempt, Slots
 from bot.tasks import spawn
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 CALLBACK_PATH: Final = "/mp/callback"
 STORE_S: Final = 4.3  # a delivery that is not stored by then is not acknowledged; the platform brings it again
 ACKNOWLEDGED: Final = "success"
-INVITE_SECONDS: Final = 72 * 3600  # as long as the invite itself holds
+INVITE_HOURS: Final = 72  # as long as the invite itself holds
 PICTURE_HOSTS: Final = (".qpic.cn", ".qlogo.cn")  # where the platform keeps the pictures that people send
 PICTURE_S: Final = 30.0
 
@@ -105,19 +106,13 @@ class MpChannel:
 
     def invite_link(self, token: str) -> str:
         """What a new colleague sends to the account after following it; `invite_code` makes a code to scan instead."""
-        return f"加入 {token}"
+        return typed_invite(token)
 
     async def invite_code(self, token: str) -> str:
         """The address in a 带参二维码: whoever scans it follows the account and is tied at once. Raises an ApiError."""
         if self._api is None:
             raise ApiRefused(48001, "an account without API rights cannot make codes")
-        wanted = {
-            "expire_seconds": INVITE_SECONDS,
-            "action_name": "QR_STR_SCENE",
-            "action_info": {"scene": {"scene_str": token}},
-        }
-        answer: dict[str, Any] = await self._api.call(lambda client: client.qrcode.create(wanted))
-        return str(answer.get("url", ""))
+        return await make_code(self._api, token, INVITE_HOURS)
 
     def _only_answers(self) -> None:
         """The platform lets us answer only, whatever the settings say: people are told to ask for what comes later."""

@@ -14,6 +14,7 @@ from bot.app import App, utc_now
 from bot.channels import Channel
 from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
 from bot.mp_incoming import Datums
+from bot.mp_invites import account_of
 from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
@@ -212,7 +213,7 @@ def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebCh
         if chosen
     }
     mp_settings = MpSettings(
-        account,
+        account_of(settings),
         values.token.get_secret_value(),
         values.aes_key.get_secret_value(),
         passive_only=values.mode == "只被动回复",

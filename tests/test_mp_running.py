@@ -1,13 +1,17 @@
 """公众号 as `zoudian run` makes it from the settings: one site for pages, callbacks and links to files."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from click.testing import CliRunner, Result
 
+from bot.cli import SAMPLE_FIRM, main
 from bot.loopback.official import OfficialPlatform
+from bot.loopback.platform import Trouble
 from bot.mp_channel import MpChannel, MpSettings
 from bot.mp_sending import Template, template_data
 from bot.settings import load_settings
@@ -17,6 +21,7 @@ from bot.wiring import make_app
 from handlers.messages import Reply, Say
 from handlers.turn import queue
 from storage import outbox, people
+from storage.database import Database
 from tests.telegramfirm import WANG_JIAN, sample_database
 
 CONFIG = """
@@ -36,8 +41,7 @@ CONFIG = """
 @pytest.mark.parametrize("mode", ["完整", "只被动回复"])
 async def test_the_running_bot_answers_invites_and_hands_out_files(tmp_path: Path, mode: str) -> None:
     async with OfficialPlatform(followers=("oWangJian_01",)) as platform:
-        config = tmp_path / "config.toml"
-        config.write_text(CONFIG.format(app_id=platform.app_id, base=platform.base, mode=mode), encoding="utf-8")
+        config = settings_file(tmp_path, platform, mode)
         secrets = {
             "ZOUDIAN_MP__SECRET": platform.secret if mode == "完整" else "",
             "ZOUDIAN_MP__TOKEN": platform.callback_token,
@@ -74,6 +78,78 @@ async def test_the_running_bot_answers_invites_and_hands_out_files(tmp_path: Pat
         finally:
             await app.stop()
             database.close()
+
+
+def settings_file(folder: Path, platform: OfficialPlatform, mode: str = "完整") -> Path:
+    config = folder / "config.toml"
+    config.write_text(CONFIG.format(app_id=platform.app_id, base=platform.base, mode=mode), encoding="utf-8")
+    return config
+
+
+async def invited(config: Path, platform: OfficialPlatform, secret: str, *arguments: str) -> Result:
+    """`zoudian invite …` beside the platform's own loop."""
+    environment = {
+        "ZOUDIAN_MP__SECRET": secret,
+        "ZOUDIAN_MP__TOKEN": platform.callback_token,
+        "ZOUDIAN_MP__AES_KEY": platform.aes_key,
+    }
+    command = ["--config", str(config), "invite", *arguments]
+    return await asyncio.to_thread(CliRunner().invoke, main, command, env=environment)
+
+
+def whose(folder: Path, token: str) -> str | None:
+    database = Database(f"sqlite:///{folder / 'data' / 'zoudian.db'}")
+    try:
+        with database.work() as work:
+            return people.use_invite(work, token, datetime.now(UTC))
+    finally:
+        database.close()
+
+
+def import_firm(config: Path) -> None:
+    assert CliRunner().invoke(main, ["--config", str(config), "import", str(SAMPLE_FIRM)]).exit_code == 0
+
+
+async def test_an_invite_is_a_code_of_the_account(tmp_path: Path) -> None:
+    async with OfficialPlatform() as platform:
+        config = settings_file(tmp_path, platform)
+        import_firm(config)
+        result = await invited(config, platform, platform.secret, "王建")
+        assert result.exit_code == 0, result.output
+        link = result.stdout.splitlines()[1]
+        assert link.startswith("http://weixin.qq.com/q/")
+        assert whose(tmp_path, platform.codes[link]) == WANG_JIAN
+        assert [call.json["expire_seconds"] for call in platform.calls if call.path == "qrcode/create"] == [72 * 3600]
+        everybody = await invited(config, platform, platform.secret, "--all", str(tmp_path / "码"))
+        assert everybody.exit_code == 0
+        assert len(list((tmp_path / "码").iterdir())) == len(platform.codes) - 1
+        assert platform.count("stable_token") == 2
+
+
+@pytest.mark.parametrize("secret", ["", "right"])
+async def test_without_the_right_to_codes_an_invite_is_a_line_to_send(tmp_path: Path, secret: str) -> None:
+    async with OfficialPlatform() as platform:
+        config = settings_file(tmp_path, platform, "只被动回复")
+        import_firm(config)
+        platform.trouble("qrcode/create", Trouble(errcode=48001))
+        result = await invited(config, platform, platform.secret if secret else "", "王建", "--channel", "mp")
+        assert result.exit_code == 0, result.output
+        line = result.stdout.splitlines()[1]
+        assert line.startswith("加入 ")
+        assert "原样发给它" in result.stdout
+        assert whose(tmp_path, line.removeprefix("加入 ")) == WANG_JIAN
+
+
+async def test_a_code_that_was_not_made_is_told_with_what_to_do_and_keeps_no_invite(tmp_path: Path) -> None:
+    async with OfficialPlatform() as platform:
+        platform.trusted_ips = {"203.0.113.9"}
+        config = settings_file(tmp_path, platform)
+        import_firm(config)
+        result = await invited(config, platform, platform.secret, "王建")
+        assert result.exit_code == 3
+        assert "127.0.0.1" in result.stderr
+        assert "邀请没有保存" in result.stderr
+        assert platform.secret not in result.output
 
 
 def test_an_account_that_pushes_needs_its_secret() -> None:
