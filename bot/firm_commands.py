@@ -215,9 +215,7 @@ def _keep(database: Database, settings: Settings, made: Sequence[people.Invite],
 
 
 @contextmanager
-def _links(
-    settings: Settings, channel: str | None, bot_name: str | None, hours: int
-) -> Iterator[Callable[[str], str]]:
+def _links(settings: Settings, channel: str | None, bot_name: str | None, hours: int) -> Iterator[Callable[[str], str]]:
     """What makes an invite's link of its token. That of a 公众号 is made over there, and may be a line to send."""
     name = (bot_name or settings.telegram.bot_name).removeprefix("@")
     wanted = channel or (

@@ -158,6 +158,8 @@ class Sender:
         whole = self._one(message, abilities, asked)
         batch = [message]
         for row in behind:
+            if not (_may_join(message) and _may_join(row)):
+                break
             next_one = self._one(row, abilities, asked)
             texts = (*whole.texts, *next_one.texts)
             joined = "\n\n".join(texts)
@@ -281,3 +283,10 @@ class Sender:
                 # An answer is promised at least once: one whose fate is unknown goes out again.
                 pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
                 outbox.retry_at(work, message.id, now + pause, said)
+
+
+def _may_join(message: Outgoing) -> bool:
+    """A reminder or alert that nobody asked for may have to go as a template, which tells of one thing. Once it has
+    waited for the person to write, it is part of the answer.
+    """
+    return message.intent not in ("reminder", "alert") or message.error.startswith(SHUT)

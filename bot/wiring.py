@@ -19,7 +19,6 @@ from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
-from bot.wechat_client import ApiAccount
 from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
 from bot.wecom_channel import WecomChannel, WecomSettings
 from bot.wecom_robot import GroupRobots, groups_of
@@ -196,14 +195,6 @@ def group_robots(settings: Settings, database: Database) -> GroupRobots:
 def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebChannel) -> MpChannel:
     """公众号, with the address under which the files are given out that it cannot send."""
     values = settings.mp
-    account = ApiAccount(
-        "mp",
-        values.app_id,
-        values.secret.get_secret_value(),
-        api_base=values.api_base,
-        proxy=values.proxy,
-        language=settings.language,
-    )
     templates = {
         intent: Template(chosen, "subscribe" if values.template_kind == "订阅通知" else "template", _fields(fields))
         for intent, chosen, fields in (

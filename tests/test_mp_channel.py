@@ -331,6 +331,20 @@ async def test_passing_trouble_loses_nothing_and_keeps_the_order(tmp_path: Path,
         assert {one.state for one in firm.outbox()} == {"sent"}
 
 
+async def test_two_reminders_are_two_templates(tmp_path: Path) -> None:
+    async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        with firm.database.work() as work:
+            account = people.account(work, "mp", rep.openid)
+            assert account is not None
+            for outlet in ("老灶台", "阿福面馆"):
+                reply = Reply(Say("as_is", {"text": f"去{outlet}", "outlet": outlet}))
+                queue(work, account, reply, None, firm.clock(), f"test:{outlet}", "reminder")
+        firm.app.sender.wake()
+        await firm.idle()
+        assert [one.partition(" · ")[0] for one in rep.pushed()] == ["老灶台", "阿福面馆"]
+
+
 async def test_a_template_that_did_not_arrive_comes_with_the_next_message(tmp_path: Path) -> None:
     async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
