@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from handlers.messages import Reply, Say
+from handlers.turn import queue
 from rules.people import scope_of
 from storage import figures, outbox
 from tests.webfirm import NOON, STAFF, Browser, Firm, open_firm, picture
@@ -165,3 +167,16 @@ async def test_what_did_not_reach_the_own_people_is_told_with_the_reason_and_wit
         assert not any(word in line for line in told for word in "甲乙")
         assert len((await seen(firm, "boss", "/day"))["undelivered"]) == 3
         assert (await seen(firm, "keqiao", "/day?day=2026-11-22"))["undelivered"] == []
+
+
+@pytest.mark.parametrize("intent", ["reply", "reminder", "alert", "notice", "refusal"])
+async def test_every_kind_of_message_has_a_name_on_the_page(tmp_path: Path, intent: str) -> None:
+    async with open_firm(tmp_path) as firm:
+        link_all(firm)
+        rep = firm.link("E005", "rep")
+        with firm.database.work() as work:
+            row = queue(work, rep, Reply(Say("nothing")), None, firm.now, "test:kind", intent)
+            assert row is not None
+            outbox.shut(work, row, "a reason of a later version")
+        [told] = (await seen(firm, "keqiao", "/day"))["undelivered"]
+        assert "发送失败" in told
