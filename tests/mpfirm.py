@@ -20,11 +20,13 @@ from bot.mp_slots import Slots
 from bot.stand_in import made_photo
 from bot.wechat_client import ApiAccount
 from bot.wiring import SAMPLE_FIRM
+from handlers.messages import Reply, Say
+from handlers.turn import queue
 from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
 from rules.visit import Visit
 from scheduler.clock import tick
-from storage import outbox, people, visits
+from storage import outbox, people, push_budget, visits
 from storage.outbox import Outgoing
 from storage.people import Account
 from storage.tables import InboxRow, JobRow, OutboxRow, VisitRow
@@ -190,6 +192,27 @@ class Phone:
             assert set(reply) == {"ToUserName", "FromUserName", "CreateTime", "MsgType", "Content"}
             assert len(str(reply["Content"]).encode()) <= 2048
             self.passive.append(reply["Content"])
+
+
+def push(firm: MpFirm, phone: Phone, words: str, intent: str = "reminder") -> int:
+    """Queue a message that nobody asked for."""
+    with firm.database.work() as work:
+        account = people.account(work, "mp", phone.openid)
+        assert account is not None
+        reply = Reply(Say("as_is", {"text": words}))
+        row = queue(work, account, reply, None, firm.clock(), f"test:{words}", intent)
+        assert row is not None
+    firm.app.sender.wake()
+    return row
+
+
+def row(firm: MpFirm, number: int) -> Outgoing:
+    return next(one for one in firm.outbox() if one.id == number)
+
+
+def spent(firm: MpFirm, phone: Phone) -> push_budget.Budget:
+    with firm.database.read() as work:
+        return push_budget.budget(work, "mp", phone.openid, firm.clock())
 
 
 def clip(name: str) -> bytes:
