@@ -38,7 +38,7 @@ class App:
         self.database, self.tools = database, tools
         self.channels = {channel.name: channel for channel in channels}
         self._now, self._model_ready = now, model_ready
-        self.sender = Sender(database, tools.files, self.channels, now)
+        self.sender = Sender(database, tools.files, self.channels, now, tools.zone)
         self.worker = Worker(database, tools, transcriber, now, self.sender.wake)
         self.intake = Intake(database, tools, self.channels, now, self._something_happened)
         self._clock = Clock(database, tools, now, self.sender.wake, chores)

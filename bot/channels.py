@@ -3,8 +3,8 @@
 A channel states its abilities; flows never ask which channel they talk through.
 """
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from handlers.messages import Media
@@ -24,7 +24,14 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a channel can show and take. `buttons` 0 means numbered choices (回复数字) only."""
+    """What a channel can show and take. `buttons` 0 means numbered choices (回复数字) only.
+
+    `one_answer`: a message of the person may be answered once, so what waits for a chat goes out joined. `push`: "any"
+    at any time, "window" only for a while after the person wrote, "none" as the answer to a message alone.
+    `whole_labels`: choices with a label too long for a button are numbered, where it would else be cut. `answers` is
+    false where nobody can answer, so that nothing is offered. `shuns_half_hours`: what hurries nobody goes out some
+    minutes away from :00 and :30, when all the platform's users send.
+    """
 
     buttons: int
     button_label: int  # characters that stay readable
@@ -36,6 +43,10 @@ class Abilities:
     push: Literal["any", "window", "none"] = "any"
     reply_deadline_s: float | None = None  # a passive reply must be given within this
     images: bool = True
+    one_answer: bool = False
+    whole_labels: bool = False
+    answers: bool = True
+    shuns_half_hours: bool = False
     pace: Pace | None = None  # None: as fast as it goes
 
 
@@ -49,7 +60,12 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A reply as one channel can show it. Buttons and the picture belong to the last text."""
+    """A reply as one channel can show it. Buttons and the picture belong to the last text.
+
+    What a channel may want to know besides: `intent` (reply, reminder, alert), the `language`, a `key` that no other
+    message ever had, whether `more` waits behind it, and for templates the `details` (see rendering.details). Of the
+    buttons: whether several may be ticked (`multi`), and whether they stay of use after one was pressed (`again`).
+    """
 
     texts: tuple[str, ...]
     buttons: tuple[tuple[Button, ...], ...] = ()  # rows
@@ -57,12 +73,21 @@ class Rendered:
     place_label: str = "📍"  # on the button that asks the device for its position, where the channel has one
     image: bytes | None = None
     image_name: str = ""
+    file: bytes | None = None  # a document: sent as such, or where that is impossible as a link
+    file_name: str = ""
+    intent: str = "reply"
+    language: str = ""
+    key: str = ""
+    more: bool = False
+    multi: bool = False
+    again: bool = False
+    details: Mapping[str, str] = field(default_factory=dict)
 
 
 class SendError(Exception):
     """A message could not be sent; the text is for the operator and holds no secret.
 
-    `sent` counts the texts that did arrive before the trouble, so that a repeat may leave them out.
+    `sent` counts the texts that did arrive before the trouble; a repeat leaves them out where that is told.
     """
 
     sent: int = 0
@@ -77,15 +102,25 @@ class MaybeSent(SendError):
 
 
 class HoldOff(SendError):
-    """The platform told us to wait this many seconds."""
+    """Not now: the platform told us to wait this many seconds, or nothing gets through until somebody acts (`why`)."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"asked to wait {seconds:.0f} s")
+    def __init__(self, seconds: float, why: str = "") -> None:
+        super().__init__(why or f"asked to wait {seconds:.0f} s")
         self.seconds = seconds
 
 
 class Unreachable(SendError):
     """The person blocked the bot or is gone; no retry will help."""
+
+
+class Shut(SendError):
+    """Nothing can be sent to this person until they write again. `reason` is a key under `undelivered.`: window
+    (too long silent), count (as much sent as is allowed), passive (this account may answer only), no_right, unwanted.
+    """
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
 
 
 class Refused(SendError):

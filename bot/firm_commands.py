@@ -4,7 +4,8 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -162,7 +163,7 @@ def _check_room(folder: Path, force: bool) -> None:
 
 @click.command()
 @click.argument("who", metavar="[姓名或工号]", required=False)
-@click.option("--channel", type=click.Choice(["telegram", "web"]), help="默认：设置了 telegram 机器人就是 telegram。")
+@click.option("--channel", type=click.Choice(["telegram", "mp", "web"]), help="默认：设置了哪个就是哪个。mp 是公众号。")
 @click.option("--bot", "bot_name", help="telegram 机器人的用户名；默认用 config.toml 里的。")
 @click.option("--png", type=click.Path(path_type=Path, dir_okay=False), help="二维码另存为这个 PNG 文件。")
 @click.option("--hours", type=click.IntRange(1, 24 * 30), default=72, show_default=True, help="多少小时内有效。")
@@ -179,20 +180,23 @@ def invite(
 ) -> None:
     """生成邀请：打印链接和二维码，同事扫一下，聊天账号就和本人绑定了。链接只能用一次。"""
     settings = settings_of(context)
-    start = _link_start(settings, channel, bot_name)
     if folder is None and not who:
         stop(USAGE, "invite.needs_one")
     if folder is not None and (who or png):
         stop(USAGE, "invite.not_both")
     now = datetime.now(UTC)
-    with readable_database(settings) as (database, running):
+    with _links(settings, channel, bot_name, hours) as link_of, readable_database(settings) as (database, running):
+        with database.read() as work:
+            if folder is None:
+                invited = [_person(work, who or "")]
+            else:
+                invited = [person for person in people.staff(work) if person.active]
         made: list[people.Invite] = []
         try:
-            with database.read() as work:
-                if folder is not None:
-                    _invite_all(work, folder, start, now, hours, made)
-                else:
-                    _invite_one(work, who or "", png, start, now, hours, made)
+            if folder is None:
+                _invite_one(invited[0], png, link_of, now, hours, made)
+            else:
+                _invite_all(invited, folder, link_of, now, hours, made)
             _keep(database, settings, made, running=running)
         except OSError as error:
             stop(SURROUNDINGS, "cli.cannot_write", path=error.filename or folder or png, detail=error.strerror)
@@ -210,14 +214,40 @@ def _keep(database: Database, settings: Settings, made: Sequence[people.Invite],
             people.keep_invite(work, invite)
 
 
-def _link_start(settings: Settings, channel: str | None, bot_name: str | None) -> str:
-    """What stands before the token in an invite's link."""
+@contextmanager
+def _links(settings: Settings, channel: str | None, bot_name: str | None, hours: int) -> Iterator[Callable[[str], str]]:
+    """What makes an invite's link of its token. That of a 公众号 is made over there, and may be a line to send."""
     name = (bot_name or settings.telegram.bot_name).removeprefix("@")
-    wanted = channel or ("telegram" if name or settings.telegram.token.get_secret_value() else "web")
-    if wanted == "telegram":
-        if not name:
-            stop(USAGE, "invite.needs_bot")
-        return f"https://t.me/{name}?start="
+    wanted = channel or (
+        "telegram"
+        if name or settings.telegram.token.get_secret_value()
+        else "mp"
+        if settings.mp.token.get_secret_value()
+        else "web"
+    )
+    if wanted == "mp":
+        yield from _mp_links(settings, hours)
+        return
+    if wanted == "telegram" and not name:
+        stop(USAGE, "invite.needs_bot")
+    start = f"https://t.me/{name}?start=" if wanted == "telegram" else _web_address(settings)
+    yield lambda token: start + token
+
+
+def _mp_links(settings: Settings, hours: int) -> Iterator[Callable[[str], str]]:
+    from bot.mp_invites import account_of, code_maker  # noqa: PLC0415  WeChat's client, only for its own invites
+    from bot.wechat_errors import ApiError  # noqa: PLC0415
+
+    if not settings.mp.app_id:
+        stop(USAGE, "invite.needs_mp")
+    try:
+        with code_maker(account_of(settings), hours) as make:
+            yield make
+    except ApiError as error:
+        stop(SURROUNDINGS, "invite.mp_refused", detail=error)
+
+
+def _web_address(settings: Settings) -> str:
     from web.site import WebSettings  # noqa: PLC0415  the web framework, only to say its address
 
     web = settings.web
@@ -225,32 +255,44 @@ def _link_start(settings: Settings, channel: str | None, bot_name: str | None) -
 
 
 def _invite_one(
-    work: Work, who: str, png: Path | None, start: str, now: datetime, hours: int, made: list[people.Invite]
+    person: Employee,
+    png: Path | None,
+    link_of: Callable[[str], str],
+    now: datetime,
+    hours: int,
+    made: list[people.Invite],
 ) -> None:
-    person = _person(work, who)
     token, kept = people.new_invite(person.code, now, hours)
+    link = link_of(token)
     made.append(kept)
-    link = start + token
     code = segno.make_qr(link, error="m")
     if png is not None:
         code.save(str(png), kind="png", scale=8)
     click.echo(say("invite.link", name=person.name, code=person.code, hours=hours))
     click.echo(link)
+    if "://" not in link:
+        click.echo(say("invite.to_send"))
     code.terminal(sys.stdout, compact=True)
     if png is not None:
         click.echo(say("invite.png", path=png))
 
 
-def _invite_all(work: Work, folder: Path, start: str, now: datetime, hours: int, made: list[people.Invite]) -> None:
-    everybody = [person for person in people.staff(work) if person.active]
+def _invite_all(
+    everybody: Sequence[Employee],
+    folder: Path,
+    link_of: Callable[[str], str],
+    now: datetime,
+    hours: int,
+    made: list[people.Invite],
+) -> None:
     if not everybody:
         stop(DATA_PROBLEM, "invite.nobody")
     folder.mkdir(parents=True, exist_ok=True)
     with progress_bar(len(everybody), "invite.working") as bar:
         for person in everybody:
             token, kept = people.new_invite(person.code, now, hours)
+            link = link_of(token)
             made.append(kept)
-            link = start + token
             name = re.sub(r"[^\w-]", "_", f"{person.code}-{person.name}")
             segno.make_qr(link, error="m").save(str(folder / f"{name}.png"), kind="png", scale=8)
             bar.update(1)

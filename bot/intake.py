@@ -186,7 +186,7 @@ class Intake:
         with self._database.read() as work:
             delivery = inbox.load(work, row)
             user_ref = delivery.person.partition(":")[2] if delivery is not None else ""
-            known = delivery is not None and people.account(work, delivery.channel, user_ref) is not None
+            known = delivery is not None and people.knows(work, delivery.channel, user_ref)
             return delivery if known else None
 
     def _keep(self, row: int, message: dict[str, object]) -> None:

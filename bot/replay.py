@@ -295,7 +295,7 @@ class Replay:
         name = words[0]
         seconds = next((float(word[:-1]) for word in words[1:] if word.endswith("s") and word[:-1].isdigit()), None)
         album = _extra(words).get("album", "")
-        for problem in ("too_big", "gone"):
+        for problem in ("too_big", "gone", "no_right"):
             if problem in words:
                 return Incoming(kind, self.clock, media=Media(name, name=name, problem=problem), album=album)
         data = self._photo(words, folder) if kind is Kind.PHOTO else self._sound(words, folder, line.heard)

@@ -118,7 +118,7 @@ def chat(context: click.Context, who: str, firm: Path | None) -> None:
 )
 @click.option(
     "--channel",
-    type=click.Choice(["terminal", "telegram", "web", "wechat"]),
+    type=click.Choice(["terminal", "telegram", "web", "mp", "wecom"]),
     default="terminal",
     show_default=True,
     help="按哪个渠道的能力显示。",

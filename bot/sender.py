@@ -1,7 +1,8 @@
 """The sender: the only one who sends. It takes due outbox rows, renders them for their channel, sends, marks them.
 
 One chat's messages go out in order, chats side by side, no faster than the channel allows. A message is marked right
-after the platform took it; only a death between the two repeats it.
+after the platform took it; only a death between the two repeats it. Where nothing may be sent until the person writes
+again, the row waits for that, and says then that it comes late.
 """
 
 import asyncio
@@ -10,16 +11,28 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
-from bot.channels import Channel, HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
-from bot.pacing import Pacer
-from bot.rendering import render
+from bot.channels import (
+    Abilities,
+    Channel,
+    HoldOff,
+    MaybeSent,
+    NotSent,
+    Refused,
+    Rendered,
+    SendError,
+    Shut,
+    Unreachable,
+)
+from bot.pacing import Pacer, calm_moment
+from bot.rendering import details, fits, render
 from bot.tasks import spawn
 from storage import outbox, people
-from storage.database import Database
+from storage.database import Database, Work
 from storage.files import Files
-from storage.outbox import Outgoing
+from storage.outbox import SHUT, Outgoing
+from texts import load
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +44,14 @@ class Sender:
     """`wake` it whenever something was queued; it also looks by itself once a second."""
 
     def __init__(
-        self, database: Database, files: Files, channels: Mapping[str, Channel], now: Callable[[], datetime]
+        self,
+        database: Database,
+        files: Files,
+        channels: Mapping[str, Channel],
+        now: Callable[[], datetime],
+        zone: tzinfo = UTC,
     ) -> None:
-        self._database, self._files, self._channels, self._now = database, files, channels, now
+        self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._pacers = {
             name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
         }
@@ -118,20 +136,93 @@ class Sender:
             await loop.run_in_executor(self._pool, self._give_up, message, "dropped", "too late to be of use")
             return
         channel = self._channels[message.channel]
+        if message.intent == "notice" and channel.abilities.shuns_half_hours:
+            calm = calm_moment(self._now(), message.chat_ref)
+            if calm > self._now():
+                await loop.run_in_executor(self._pool, self._put_off, message, calm)
+                return
+        batch = [message]
         try:
-            rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel)
+            batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
             if (pacer := self._pacers.get(message.channel)) is not None:
                 await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
-            await loop.run_in_executor(self._pool, self._failed, message, trouble)
+            await loop.run_in_executor(self._pool, self._failed, batch, trouble)
         else:
-            await self._mark_sent(message.id, provider_id)
+            await asyncio.gather(*(self._mark_sent(one.id, provider_id) for one in batch))
 
-    def _rendered(self, message: Outgoing, channel: Channel) -> Rendered:
-        rendered = render(message.body, channel.abilities)
-        key = message.body.get("attach", "")
+    def _rendered(self, message: Outgoing, abilities: Abilities) -> tuple[list[Outgoing], Rendered]:
+        """What goes out as one: the message, and where the channel may answer but once all that fits behind it."""
+        asked, behind = self._around(message, abilities)
+        whole = self._one(message, abilities, asked)
+        batch = [message]
+        for row in behind:
+            if not (_may_join(message) and _may_join(row)):
+                break
+            next_one = self._one(row, abilities, asked)
+            texts = (*whole.texts, *next_one.texts)
+            joined = "\n\n".join(texts)
+            if (
+                len(texts) > 2
+                or whole.image
+                or next_one.image
+                or whole.file
+                or next_one.file
+                or not fits(joined, abilities)
+            ):
+                break
+            intent = whole.intent if whole.intent == next_one.intent else "reply"
+            whole = replace(whole, texts=(joined,), intent=intent)
+            batch.append(row)
+        return batch, replace(whole, more=len(behind) >= len(batch))
+
+    def _around(self, message: Outgoing, abilities: Abilities) -> tuple[int | None, list[Outgoing]]:
+        """The question that a typed number answers now, and what is due behind a message, where the channel cares."""
+        if abilities.buttons and not abilities.one_answer and not abilities.whole_labels:
+            return None, []
+        with self._database.read() as work:
+            account = people.account_by_id(work, message.account) if message.account is not None else None
+            now = self._now()
+            behind = outbox.due_behind(work, message, now) if abilities.one_answer else []
+            behind = [
+                row for row in behind if row.not_after is None or now <= row.not_after
+            ]  # else dropped in its turn
+            return account.current_question if account is not None else None, behind
+
+    def _one(self, message: Outgoing, abilities: Abilities, asked: int | None) -> Rendered:
+        plain_numbers = self._is_asked(message, abilities, asked)
+        rendered = render(message.body, abilities, plain_numbers=plain_numbers)
+        texts = rendered.texts[message.body.get("arrived", 0) :] or rendered.texts[-1:]
+        if message.error.startswith(SHUT) and (message.intent != "reply" or abilities.push != "none"):
+            texts = (f"{self._why_late(message)}\n{texts[0]}", *texts[1:])  # the channel's limit leaves room for it
+        rendered = replace(rendered, texts=texts, intent=message.intent, key=f"zoudian-{message.id}")
+        if message.intent in ("reminder", "alert"):
+            rendered = replace(rendered, details=details(message.body))
+        key, name = message.body.get("attach", ""), message.body.get("attach_name", "")
+        if key and name:
+            return replace(rendered, file=self._files.get(key), file_name=name)
         return replace(rendered, image=self._files.get(key), image_name="photo.jpg") if key else rendered
+
+    def _is_asked(self, message: Outgoing, abilities: Abilities, asked: int | None) -> bool:
+        """Whether a typed 1 means this message's first choice, where its choices may be numbered at all."""
+        shows_buttons = abilities.buttons and not abilities.whole_labels
+        return bool(shows_buttons) or message.account is None or message.body.get("question") == asked
+
+    def _why_late(self, message: Outgoing) -> str:
+        words = load(message.body.get("language", ""))
+        reason = message.error.removeprefix(SHUT).partition(":")[0]
+        known = words.knows(f"undelivered.{reason}")
+        made = message.made_at.astimezone(self._zone)
+        return words.say(
+            "push.late",
+            {
+                "at": f"{made.month}月{made.day}日 {made:%H:%M}"
+                if words.language == "zh-CN"
+                else f"{made:%d %b %H:%M}",
+                "why": words.say(f"undelivered.{reason}" if known else "undelivered.failed"),
+            },
+        )
 
     async def _mark_sent(self, message_id: int, provider_id: str) -> None:
         """Marks that come together share one commit."""
@@ -159,24 +250,43 @@ class Sender:
             for message_id, at, provider_id in marks:
                 outbox.sent(work, message_id, at, provider_id)
 
+    def _put_off(self, message: Outgoing, until: datetime) -> None:
+        with self._database.work() as work:
+            outbox.hold_until(work, message.id, until, "away from :00 and :30")
+
     def _give_up(self, message: Outgoing, state: str, why: str) -> None:
         with self._database.work() as work:
             outbox.give_up(work, message.id, state, why)
 
-    def _failed(self, message: Outgoing, trouble: SendError) -> None:
-        log.warning("outbox %s: %s", message.id, trouble)
-        now = self._now()
+    def _failed(self, batch: list[Outgoing], trouble: SendError) -> None:
+        log.warning("outbox %s: %s", ", ".join(str(message.id) for message in batch), trouble)
         with self._database.work() as work:
-            match trouble:
-                case HoldOff(seconds=seconds):
-                    outbox.hold_until(work, message.id, now + timedelta(seconds=seconds), str(trouble))
-                case Unreachable():
-                    outbox.give_up(work, message.id, "failed", str(trouble))
-                    if message.account is not None:
-                        people.set_reachable(work, message.account, False)
-                case Refused():
-                    outbox.give_up(work, message.id, "failed", str(trouble))
-                case NotSent() | MaybeSent() | _:
-                    # An answer is promised at least once: one whose fate is unknown goes out again.
-                    pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
-                    outbox.retry_at(work, message.id, now + pause, str(trouble))
+            for message in batch:
+                self._note_failure(work, message, trouble, self._now())
+
+    def _note_failure(self, work: Work, message: Outgoing, trouble: SendError, now: datetime) -> None:
+        if trouble.sent:
+            outbox.arrived(work, message.id, trouble.sent)
+        said = message.error if message.error.startswith(SHUT) else str(trouble)  # it is still as late as it was
+        match trouble:
+            case Shut():
+                outbox.shut(work, message.id, str(trouble))
+            case HoldOff(seconds=seconds):
+                outbox.hold_until(work, message.id, now + timedelta(seconds=seconds), said)
+            case Unreachable():
+                outbox.give_up(work, message.id, "failed", str(trouble))
+                if message.account is not None:
+                    people.set_reachable(work, message.account, False)
+            case Refused():
+                outbox.give_up(work, message.id, "failed", str(trouble))
+            case NotSent() | MaybeSent() | _:
+                # An answer is promised at least once: one whose fate is unknown goes out again.
+                pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
+                outbox.retry_at(work, message.id, now + pause, said)
+
+
+def _may_join(message: Outgoing) -> bool:
+    """A reminder or alert that nobody asked for may have to go as a template, which tells of one thing. Once it has
+    waited for the person to write, it is part of the answer.
+    """
+    return message.intent not in ("reminder", "alert") or message.error.startswith(SHUT)

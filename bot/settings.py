@@ -30,11 +30,13 @@ from bot.settings_fields import (
     PREFIX,
     WEBHOOK_PATH,
     WEEK,
+    MpValues,
     PhraseValues,
     SayingValues,
     TelegramValues,
     Values,
     WebValues,
+    WecomValues,
 )
 from handlers.tools import ChannelWords
 from nlp.transcribe import TranscribeSettings
@@ -157,6 +159,14 @@ class Settings:
     @property
     def telegram(self) -> TelegramValues:
         return self.values.telegram
+
+    @property
+    def wecom(self) -> WecomValues:
+        return self.values.wecom
+
+    @property
+    def mp(self) -> MpValues:
+        return self.values.mp
 
     def in_force(self) -> Iterator[InForce]:
         """Every setting in the order of config.toml, for people to read."""
@@ -325,7 +335,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 
 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
-    if kind in ("zone", "days", "words", "token", "long_key", "evidence"):
+    if kind in ("zone", "days", "words", "token", "long_key", "evidence", "aes_key", "robots"):
         return Problem(f"settings.allowed.{kind}")
     if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")
@@ -358,6 +368,7 @@ def _at_odds(values: Values) -> list[Problem]:
         r"[A-Za-z0-9_-]{1,256}", telegram.webhook_secret.get_secret_value()
     ):
         odd.append(Problem("settings.webhook_needs_secret", {"variable": variable_of(("telegram", "webhook_secret"))}))
+    odd += _missing_for_wechat(values)
     for one in values.sayings:
         allowed = meanings(one.title, values.close_factors, values.root_causes)
         if one.means not in allowed:
@@ -365,6 +376,22 @@ def _at_odds(values: Values) -> list[Problem]:
     if values.files.kind == "S3" and not values.files.bucket:
         odd.append(Problem("settings.s3_needs_bucket"))
     return odd
+
+
+def _missing_for_wechat(values: Values) -> Iterator[Problem]:
+    """A channel that is switched on has everything without which no message comes in or goes out."""
+    wecom, mp = values.wecom, values.mp
+    needed: list[tuple[str, str]] = []
+    if wecom.secret.get_secret_value():
+        needed += [("wecom", name) for name in ("corp_id", "agent_id", "token", "aes_key")]
+    if mp.token.get_secret_value():
+        needed += [("mp", name) for name in ("app_id", "aes_key")]
+        needed += [("mp", "secret")] if mp.mode == "完整" else []
+    for path in needed:
+        value = getattr(getattr(values, path[0]), path[1])
+        if not (value.get_secret_value() if isinstance(value, SecretStr) else value):
+            place = {"product": _table_title(path), "key": _last_title(path), "variable": variable_of(path)}
+            yield Problem("settings.wechat_needs", place)
 
 
 # --- walking the fields -------------------------------------------------------------------------------------------

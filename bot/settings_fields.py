@@ -91,12 +91,31 @@ def _long_key(value: SecretStr) -> SecretStr:
     return value
 
 
+def _aes_key(value: SecretStr) -> SecretStr:
+    """EncodingAESKey: 43 characters, base64 of 32 bytes without its padding."""
+    plain = value.get_secret_value().strip()
+    if plain and not re.fullmatch(r"[A-Za-z0-9]{43}", plain):
+        raise PydanticCustomError("aes_key", "not an EncodingAESKey")
+    return SecretStr(plain)
+
+
 Whole = Annotated[int, BeforeValidator(_number)]
 Measure = Annotated[float, BeforeValidator(_number)]
 Clock = Annotated[time, BeforeValidator(_time)]
 Days = Annotated[tuple[int, ...], BeforeValidator(_days)]
 Words = Annotated[tuple[str, ...], AfterValidator(_distinct)]
 YesNo = Annotated[bool, BeforeValidator(_yes_no)]
+
+
+def _robots(value: SecretStr) -> SecretStr:
+    """工号=密钥 or 姓名=密钥, separated by commas."""
+    parts = re.split("[,，]", value.get_secret_value())
+    if any(not re.fullmatch(r"\s*[^=＝\s]+\s*[=＝]\s*[A-Za-z0-9-]{8,80}\s*", part) for part in parts if part.strip()):
+        raise PydanticCustomError("robots", "not 工号=密钥")
+    return value
+
+
+AesKey = Annotated[SecretStr, AfterValidator(_aes_key)]
 _NO_SECRET = SecretStr("")
 
 
@@ -191,6 +210,48 @@ class TelegramValues(_Table):
     webhook_secret: SecretStr = Field(default=_NO_SECRET, title="回调密钥")
 
 
+class WecomValues(_Table):
+    """企业微信 is on when there is a secret. `robots` are the keys of group robots, each with the manager whose group
+    it is: 工号=密钥 or 姓名=密钥, separated by commas. `cards`: choices as cards; the WeChat plug-in shows none.
+    """
+
+    corp_id: str = Field(default="", title="企业ID", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    agent_id: str = Field(default="", title="应用ID", pattern=r"^[0-9]{0,12}$")
+    datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="坐标系")
+    report_datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="上报坐标系")
+    api_base: str = Field(default="", title="接口地址", pattern=r"^(https?://\S+)?$")
+    proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
+    secret: SecretStr = Field(default=_NO_SECRET, title="应用密钥")
+    token: SecretStr = Field(default=_NO_SECRET, title="回调令牌")
+    aes_key: AesKey = Field(default=_NO_SECRET, title="回调密钥")
+    cards: YesNo = Field(default=True, title="按钮卡片")
+    robots: Annotated[SecretStr, AfterValidator(_robots)] = Field(default=_NO_SECRET, title="群机器人")
+
+
+class MpValues(_Table):
+    """公众号 is on when there is a token. Only the full mode needs a secret; templates are those of the account.
+
+    Of a template's fields each is written 内容=字段: which of our words (标题, 事项, 客户, 时间, 备注, 选项, 内容) goes
+    into which field.
+    """
+
+    app_id: str = Field(default="", title="AppID", pattern=r"^[A-Za-z0-9_-]{0,64}$")
+    mode: Literal["完整", "只被动回复"] = Field(default="完整", title="方式")
+    datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="坐标系")
+    report_datum: Literal["gcj02", "wgs84"] = Field(default="wgs84", title="上报坐标系")
+    template_kind: Literal["模板消息", "订阅通知"] = Field(default="模板消息", title="模板种类")
+    reminder_template: str = Field(default="", title="提醒模板", pattern=r"^[A-Za-z0-9_-]{0,80}$")
+    reminder_fields: tuple[str, ...] = Field(default=(), title="提醒模板字段")
+    alert_template: str = Field(default="", title="预警模板", pattern=r"^[A-Za-z0-9_-]{0,80}$")
+    alert_fields: tuple[str, ...] = Field(default=(), title="预警模板字段")
+    accept_plain: YesNo = Field(default=False, title="允许明文")
+    api_base: str = Field(default="", title="接口地址", pattern=r"^(https?://\S+)?$")
+    proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
+    secret: SecretStr = Field(default=_NO_SECRET, title="AppSecret")
+    token: SecretStr = Field(default=_NO_SECRET, title="回调令牌")
+    aes_key: AesKey = Field(default=_NO_SECRET, title="回调密钥")
+
+
 class Values(BaseSettings):
     """Everything that can be set. Distances in metres, times local to the firm, durations as the titles say."""
 
@@ -243,6 +304,8 @@ class Values(BaseSettings):
     files: FilesValues = Field(default=FilesValues(), title="文件")
     web: WebValues = Field(default=WebValues(), title="网页")
     telegram: TelegramValues = Field(default=TelegramValues(), title="telegram")
+    wecom: WecomValues = Field(default=WecomValues(), title="企业微信")
+    mp: MpValues = Field(default=MpValues(), title="公众号")
 
     @classmethod
     def settings_customise_sources(

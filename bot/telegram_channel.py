@@ -23,8 +23,9 @@ from telegram.helpers import create_deep_linked_url
 from telegram.warnings import PTBUserWarning
 
 from bot.channels import Abilities, Accept, MediaProblem, Pace, Rendered
+from bot.hide_secrets import HideSecrets
 from bot.telegram_sending import seconds_of, send
-from bot.telegram_transport import CHUNK, AiohttpRequest, BadStatus, HideSecrets, TooBig
+from bot.telegram_transport import CHUNK, AiohttpRequest, BadStatus, TooBig
 from bot.telegram_updates import ALLOWED_UPDATES, CHANNEL, MAX_FILE, group_joined, read_update, update_id_of
 from handlers.messages import Media
 

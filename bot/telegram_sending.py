@@ -17,7 +17,8 @@ from telegram import (
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter
 
 from bot.channels import HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
-from bot.telegram_transport import HideSecrets, NotConnected
+from bot.hide_secrets import HideSecrets
+from bot.telegram_transport import NotConnected
 
 CAPTION_LIMIT: Final = 1024  # UTF-16 units under a picture
 

@@ -5,14 +5,14 @@ token included. What the library does above it (reading the answer, 429, 403, 40
 """
 
 import io
-import logging
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote
 
 import aiohttp
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
+
+from bot.hide_secrets import HideSecrets
 
 CONNECT_S: Final = 10.0
 WRITE_S: Final = 20.0
@@ -35,28 +35,6 @@ class BadStatus(NetworkError):
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP status {status}")
         self.status = status
-
-
-class HideSecrets(logging.Filter):
-    """Replaces secrets in log records, tracebacks included. `hide` does the same to any text."""
-
-    def __init__(self, secrets: Sequence[str]) -> None:
-        super().__init__()
-        plain = [secret for secret in secrets if secret]
-        self._secrets = sorted({*plain, *(quote(secret, safe="") for secret in plain)}, key=len, reverse=True)
-
-    def hide(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self.hide(record.getMessage()), ()
-        if record.exc_info and not record.exc_text:
-            record.exc_text = logging.Formatter().formatException(record.exc_info)
-        if record.exc_text:
-            record.exc_text = self.hide(record.exc_text)
-        return True
 
 
 class AiohttpRequest(BaseRequest):

@@ -90,7 +90,9 @@ def alert_reply(alert_id: int, day: date, found: Sequence[Finding]) -> Reply:
         )
         for number, item in enumerate(found)
     )
-    return Reply(Say("lines", {"lines": lines}), choices, about="alert", subject=alert_id, step="alert")
+    return Reply(
+        Say("lines", {"lines": lines}), choices, about="alert", subject=alert_id, step="alert", multi=True, again=True
+    )
 
 
 def today(turn: Turn) -> None:

@@ -90,6 +90,21 @@ def _question(turn: Turn, visit_id: int) -> Reply:
     return turn.tools.flow.ask(step, visit, around(turn, visit))
 
 
+def news(turn: Turn) -> None:
+    """查看: for who writes by a channel that cannot push. What had waited comes with this very answer."""
+    if turn.released:
+        return
+    visit = current_visit(turn)
+    notes = evidence.notes(turn.work, visit.ids("report")) if visit is not None else {}
+    if any(note.state == "waiting" for note in notes.values()):
+        turn.later = True
+        turn.say("visit.voice.still")
+    elif visit is not None:
+        go_on(turn, visit, show_card=True)
+    else:
+        turn.say("news.none")
+
+
 def show_card(turn: Turn) -> None:
     visit = current_visit(turn)
     if visit is None:
@@ -178,6 +193,7 @@ COMMANDS: dict[str, Command] = {
     "undo": undo,
     "back": back,
     "card": show_card,
+    "news": news,
     "visits": my_visits,
     "todos": reminders.mine,
     "switch": switch,

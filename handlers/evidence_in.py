@@ -24,7 +24,7 @@ from handlers.visit_talk import (
 from handlers.visit_talk import grade as grade_of
 from nlp.guards import plain_words
 from rules import evidence as grades
-from rules.evidence import Photo, Place
+from rules.evidence import Photo, Place, PlaceKind
 from rules.outlets import Outlet, clear_match, nearby
 from rules.places import Point, is_plausible, metres_between, to_wgs84
 from rules.visit import Answer, Source, State, Visit
@@ -51,7 +51,7 @@ def prepare(tools: Tools, message: Incoming) -> Prepared:
         return Prepared()
     if media.problem:
         return Prepared(problem=f"media.{media.problem}")
-    if message.kind.value != "photo":
+    if message.kind.value != "photo" or not media.file:  # a stranger's file was never fetched
         return Prepared()
     try:
         return Prepared(photo=read_photo(tools.files.get(media.file), tools.limits.time_zone))
@@ -63,7 +63,8 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
     """A position: it fills the place of the visit it belongs to, or opens one."""
     raw = Point(sent.lat, sent.lon)
     if not is_plausible(raw):
-        turn.say("visit.place.impossible")
+        if not track:
+            turn.say("visit.place.impossible")
         return
     place = Place(
         point=to_wgs84(raw, sent.datum),
@@ -77,7 +78,9 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
     place = replace(place, id=evidence.add_place(turn.work, turn.employee.code, place, turn.inbox_id))
     current = _current(turn)
     if track and current is None:
-        return  # a live location goes on after its visit ended
+        turn.lines.clear()  # a live location goes on after its visit ended; nobody is spoken to for that
+        return
+    place = _fixed_just_before(turn, place) or place
     visit, before = _visit_for(turn, place, current, track=track)
     if visit is None:
         return
@@ -172,6 +175,7 @@ def take_voice(turn: Turn, media: Media) -> None:
     )
     visit, _ = turn.tools.flow.take(touched(turn, visit), Said(note=note_id))
     changed(turn, before, visit)
+    turn.later = True
     turn.say("visit.voice.taken" if media.seconds else "visit.voice.taken_plain", seconds=round(media.seconds or 0))
     step = turn.tools.flow.open_step(visit)
     if step is not None and step.evidence and step.name != "outlet":
@@ -278,6 +282,21 @@ def _settle_outlet(turn: Turn, visit: Visit, place: Place) -> Visit:
     if own_match is not None:
         return visit.drop("outlet")
     return visit
+
+
+def _fixed_just_before(turn: Turn, pin: Place) -> Place | None:
+    """What the app itself reported, a moment ago and at the same spot as this pin: that is the stronger evidence.
+
+    One that tells of another spot says nothing about the pin: the rep went on since.
+    """
+    if pin.kind not in (PlaceKind.PIN, PlaceKind.VENUE):
+        return None
+    limits = turn.tools.limits
+    since = turn.at - timedelta(minutes=limits.pin_fresh_minutes)
+    fix = evidence.last_place(turn.work, turn.employee.code, PlaceKind.REPORT, since, turn.at)
+    if fix is None or metres_between(fix.point, pin.point) > limits.fence_m + (fix.accuracy_m or 0.0):
+        return None
+    return fix
 
 
 def _place_of(turn: Turn, visit: Visit) -> Place | None:

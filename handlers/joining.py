@@ -43,10 +43,25 @@ def greet(
     queue(work, account, reply, None, now, dedupe_key, "reply", in_reply_to)
 
 
+def recognise(work: Work, delivery: Delivery, user_ref: str, now: datetime) -> Account | None:
+    """The account this comes from. Where the import names the accounts, its word holds: the first message ties one
+    to its employee, and one that it no longer names is nobody's.
+    """
+    known = people.account(work, delivery.channel, user_ref)
+    if not people.tied_by_import(delivery.channel):
+        return known
+    employee = people.employee_of_login(work, delivery.channel, user_ref)
+    if employee is None:
+        return None
+    if known is not None and known.employee == employee.code:
+        return known
+    return people.link(work, Account(delivery.channel, user_ref, delivery.chat_ref, employee.code, DEFAULT), now)
+
+
 def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: datetime) -> bool:
     """One fixed answer a day, no data, and nothing of what a stranger sent is kept."""
     inbox.forget_content(work, delivery.id)
-    if message.kind not in (Kind.LEAVE, Kind.EDIT):
+    if message.kind not in (Kind.LEAVE, Kind.EDIT, Kind.ENTER, Kind.NOTICE):
         outbox.queue(
             work,
             Outgoing(
@@ -54,13 +69,18 @@ def refuse(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now
                 channel=delivery.channel,
                 chat_ref=delivery.chat_ref,
                 intent="refusal",
-                body=reply_to_plain(Reply(Say("join.refused")), None, DEFAULT),
+                body=reply_to_plain(Reply(_refusal(delivery.channel, user_ref)), None, DEFAULT),
                 made_at=now,
                 due_at=now,
                 in_reply_to=delivery.id,
             ),
         )
     return False
+
+
+def _refusal(channel: str, user_ref: str) -> Say:
+    """Where the import names the accounts no invite helps: the own account is told, for whoever keeps the table."""
+    return Say("not_named", {"account": user_ref}) if people.tied_by_import(channel) else Say("join.refused")
 
 
 def apologise(work: Work, delivery_id: int, now: datetime) -> None:

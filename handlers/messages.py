@@ -23,7 +23,9 @@ class Kind(StrEnum):
     VOICE = "voice"
     JOIN = "join"  # /start <token>: a person opens the chat, perhaps with an invite
     LEAVE = "leave"  # the person blocked or left the bot
-    EDIT = "edit"  # an earlier text was edited
+    EDIT = "edit"  # an earlier text was edited, or a device reports where it is now: then `place` is set
+    ENTER = "enter"  # the person opened the chat and said nothing
+    NOTICE = "notice"  # the platform tells of something nobody waits for an answer to
     OTHER = "other"  # a sticker, a video, a file of another kind: answered politely, never dropped
 
 
@@ -61,7 +63,7 @@ class SentPlace:
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One thing a person did. `tapped` is the data of a button that this bot made earlier."""
+    """One thing a person did. `tapped` is the data of a button that this bot made earlier; see handlers.wire."""
 
     kind: Kind
     at: datetime
@@ -95,7 +97,9 @@ class Choice:
 class Reply:
     """What to say, and what may be chosen. `about` and `subject` bind the choices: visit 12, follow_up 3, alert 5.
 
-    `step` names the question within it. `attach` is an image or file to send along (a content hash).
+    `step` names the question within it. `later`: more follows by itself, which not every channel can deliver.
+    `attach` is an image to send along (a content hash), or with an `attach_name` a file. `again`: a second choice is as
+    welcome as the first, so what shows the choices stays open after one.
     """
 
     say: Say
@@ -104,8 +108,11 @@ class Reply:
     subject: int = 0
     step: str = ""
     multi: bool = False
+    again: bool = False
     wants_place: bool = False
     attach: str = ""
+    attach_name: str = ""
+    later: bool = False
 
 
 class NotUnderstood(Exception):

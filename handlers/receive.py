@@ -1,6 +1,9 @@
 """The one door. Whatever a person did on whatever channel goes through `receive`, in one transaction."""
 
 import logging
+import re
+import unicodedata
+from dataclasses import replace
 from datetime import datetime
 
 from handlers import alerts, appeals, card, commands, corrections, evidence_in, joining, reminders
@@ -20,11 +23,11 @@ from handlers.visit_talk import (
     has_follow_up,
     make_follow_up,
 )
-from handlers.wire import incoming_from_plain, read_tap
+from handlers.wire import incoming_from_plain, read_taps
 from nlp.dates import read_window
 from nlp.understand import Understander
 from rules.visit import State, Visit
-from storage import inbox, people, visits
+from storage import inbox, outbox, people, visits
 from storage.database import Database, Work
 from storage.inbox import Delivery
 from storage.people import Question
@@ -33,6 +36,7 @@ from texts import LANGUAGES, load
 log = logging.getLogger(__name__)
 
 LONGEST_TEXT = 4096
+_NAMED = re.compile(r"(\d{1,18})[-－–—](\d{1,2})")
 SHORTEST_NOTE = 8  # characters of a free text that is taken for a typed summary rather than for small talk
 
 
@@ -81,7 +85,8 @@ def _apply(
     now: datetime,
 ) -> bool:
     user_ref = delivery.person.partition(":")[2]
-    account = people.account(work, delivery.channel, user_ref)
+    met = people.account(work, delivery.channel, user_ref)
+    account = joining.recognise(work, delivery, user_ref, now)
     employee = people.employee(work, account.employee) if account is not None else None
     if message.kind is Kind.JOIN and message.text:
         return joining.join(work, delivery, user_ref, message, now)
@@ -90,10 +95,16 @@ def _apply(
     if message.kind is Kind.LEAVE:
         people.set_reachable(work, account.id, False)
         return True
+    if message.kind is Kind.NOTICE:
+        return False
+    if message.kind is Kind.ENTER and met is None:
+        message = replace(message, kind=Kind.JOIN)
     if not account.reachable:
         people.set_reachable(work, account.id, True)
     turn = Turn(work, tools, ear, now, min(message.at, now), account, employee, message)
     turn.set_account(reachable=True, chat_ref=delivery.chat_ref)
+    if message.kind is not Kind.EDIT:
+        turn.released = outbox.release(work, delivery.channel, delivery.chat_ref, now)
     handle(turn, message, prepared)
     key = f"album:{account.id}:{message.album}" if message.album else f"in:{delivery.id}"
     turn.finish(key)
@@ -109,13 +120,16 @@ def handle(turn: Turn, message: Incoming, prepared: Prepared) -> None:
         tapped(turn, message.tapped)
     elif message.kind is Kind.JOIN:
         commands.start(turn)
+    elif message.kind is Kind.ENTER:
+        return
     elif message.kind is Kind.EDIT and message.place is None:
         turn.say("edit.not_taken")
         _remind_of_question(turn)
     elif message.kind is Kind.TEXT:
         text(turn, message.text)
     elif turn.employee.manages:
-        turn.say("help.manager")
+        if message.kind is not Kind.EDIT:
+            turn.say("help.manager")
     elif message.place is not None:
         evidence_in.take_place(turn, message.place, track=message.kind is Kind.EDIT)
     elif message.kind is Kind.PHOTO and message.media is not None and prepared.photo is not None:
@@ -128,14 +142,19 @@ def handle(turn: Turn, message: Incoming, prepared: Prepared) -> None:
 
 
 def tapped(turn: Turn, data: str) -> None:
-    """A button: bound to its question, so that an old or second press is told apart."""
-    pressed = read_tap(data)
+    """A button, or several ticked at once: bound to their question, so that an old or second press is told apart."""
+    pressed = read_taps(data)
     question = people.question(turn.work, pressed[0], turn.account.id) if pressed else None
-    if pressed is None or question is None or pressed[1] >= len(question.options):
+    if pressed is None or question is None or max(pressed[1]) >= len(question.options):
         turn.say("stale.gone")
         _remind_of_question(turn)
         return
-    choose(turn, question, question.options[pressed[1]])
+    if len(pressed[1]) > 1 and not question.multi:
+        turn.say("visit.pick_one")
+        _remind_of_question(turn)
+        return
+    for index in dict.fromkeys(pressed[1]):
+        choose(turn, question, question.options[index])
 
 
 def text(turn: Turn, typed: str) -> None:
@@ -154,7 +173,12 @@ def text(turn: Turn, typed: str) -> None:
     if waited_for and _expected(turn, turn.account.expects or {}, typed):
         return
     if question is not None and picked:
-        choose(turn, question, picked[0])
+        for option in picked:
+            choose(turn, question, option)
+        return
+    named = _named_question(turn, typed)
+    if named is not None:
+        choose(turn, *named)
         return
     if turn.employee.manages:
         turn.say("help.manager")
@@ -323,6 +347,15 @@ def _current_question(turn: Turn) -> Question | None:
     number = turn.account.current_question
     question = people.question(turn.work, number, turn.account.id) if number is not None else None
     return question if question is not None and question.answered_at is None else None
+
+
+def _named_question(turn: Turn, typed: str) -> tuple[Question, str] | None:
+    """The question and the option that a typed 57-1 names; see bot.rendering."""
+    found = _NAMED.fullmatch(unicodedata.normalize("NFKC", typed).strip())
+    question = people.question(turn.work, int(found[1]), turn.account.id) if found is not None else None
+    if found is None or question is None or not 1 <= int(found[2]) <= len(question.options):
+        return None
+    return question, question.options[int(found[2]) - 1]
 
 
 def _labels(turn: Turn, question: Question) -> dict[str, tuple[str, ...]]:

@@ -27,7 +27,7 @@ def nightly(work: Work, day: date, now: datetime, limits: Limits) -> int:
     reply = Reply(Say("lines", {"lines": _lines(report)}))
     keepers = _keepers(people.staff(work))
     for person in keepers:
-        tell(work, person.code, reply, now, f"rules:{day}:{person.code}", "alert")
+        tell(work, person.code, reply, now, f"rules:{day}:{person.code}", "notice")
     return len(keepers)
 
 

@@ -12,7 +12,7 @@ _BETWEEN = re.compile(r"[,，、;；\s和]+")
 
 def sentence(texts: Texts, say: Say) -> str:
     """The sentence of a Say. A list of `lines` stands one a line, any other list is an enumeration."""
-    values = {name: _shown(texts, value, name) for name, value in say.values.items()}
+    values = {name: shown(texts, value, name) for name, value in say.values.items()}
     return texts.say(say.key, values)
 
 
@@ -20,12 +20,13 @@ def label(texts: Texts, choice: Choice) -> str:
     return choice.label if isinstance(choice.label, str) else sentence(texts, choice.label)
 
 
-def _shown(texts: Texts, value: Any, name: str) -> Any:
+def shown(texts: Texts, value: Any, name: str = "") -> Any:
+    """A value as it stands in the sentence under this name."""
     if isinstance(value, Say):
         return sentence(texts, value)
     if isinstance(value, list | tuple):
         between = "\n" if name == "lines" else texts.say("between")
-        return between.join(str(_shown(texts, item, "")) for item in value)
+        return between.join(str(shown(texts, item)) for item in value)
     return "" if value is None else value
 
 

@@ -31,6 +31,8 @@ class Turn:
     lines: list[Say] = field(default_factory=list)
     question: Reply | None = None
     attach: str = ""
+    later: bool = False  # more follows by itself
+    released: int = 0  # what had waited for this person to write, and goes out now
 
     def say(self, key: str, **values: Any) -> None:
         self.lines.append(Say(key, values))
@@ -63,7 +65,7 @@ class Turn:
         question = self.question or Reply(Say("nothing"))
         lines = [*self.lines, question.say] if self.question is not None else self.lines
         say = lines[0] if len(lines) == 1 else Say("lines", {"lines": lines})
-        return replace(question, say=say, attach=self.attach or question.attach)
+        return replace(question, say=say, attach=self.attach or question.attach, later=self.later)
 
 
 def ask(work: Work, account: Account, reply: Reply, now: datetime) -> int:

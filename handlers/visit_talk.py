@@ -243,7 +243,7 @@ def close(turn: Turn, visit: Visit) -> None:
     if closed.grade is not None and closed.grade.level is not grades.Level.VERIFIED:
         choices.append(Choice("appeal", Say("appeal.tap")))
     choices.append(Choice("undo", Say("undo.tap")))
-    turn.ask(Reply(Say("visit.after"), tuple(choices), about="closed", subject=closed.id, step="closed"))
+    turn.ask(Reply(Say("visit.after"), tuple(choices), about="closed", subject=closed.id, step="closed", again=True))
 
 
 def make_follow_up(turn: Turn, visit: Visit, *, asked: bool = False) -> FollowUp | None:

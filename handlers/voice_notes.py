@@ -14,6 +14,7 @@ from storage.database import Work
 from storage.evidence import Note
 
 LISTENING_LONG = timedelta(seconds=10)
+STILL_NEWS = timedelta(minutes=1)  # later than that the card itself is what the rep wants
 LISTENING_STALE = timedelta(hours=1)  # older ones wait for something else than the recogniser's speed
 
 
@@ -84,7 +85,8 @@ def still_listening(work: Work, now: datetime) -> int:
             continue  # taken back
         for account in reachable(people.accounts_of(work, note.rep)):
             reply = Reply(Say("visit.voice.still"))
-            told += queue(work, account, reply, None, now, f"listening:{note.id}:{account.id}", "reply") is not None
+            key = f"listening:{note.id}:{account.id}"
+            told += queue(work, account, reply, None, now, key, "reply", not_after=now + STILL_NEWS) is not None
     return told
 
 

@@ -45,10 +45,16 @@ def reply_to_plain(reply: Reply, question: int | None, language: str) -> dict[st
         data["question"] = question
         data["choices"] = [[choice.value, _label_to_plain(choice.label)] for choice in reply.choices]
         data["multi"] = reply.multi
+        if reply.again:
+            data["again"] = True
     if reply.wants_place:
         data["wants_place"] = True
     if reply.attach:
         data["attach"] = reply.attach
+    if reply.attach_name:
+        data["attach_name"] = reply.attach_name
+    if reply.later:
+        data["later"] = True
     return data
 
 
@@ -57,22 +63,35 @@ def reply_from_plain(data: dict[str, Any]) -> Reply:
         say=_say_from_plain(data["say"]),
         choices=tuple(Choice(value, _label_from_plain(label)) for value, label in data.get("choices", [])),
         multi=data.get("multi", False),
+        again=data.get("again", False),
         wants_place=data.get("wants_place", False),
         attach=data.get("attach", ""),
+        attach_name=data.get("attach_name", ""),
+        later=data.get("later", False),
     )
 
 
-def tap_data(question: int, index: int) -> str:
-    """What a button carries: the question's number and the place of the choice in it. Under 64 bytes, for Telegram."""
-    return f"q{question}.{index}"
+def tap_data(question: int, *indexes: int) -> str:
+    """What a button carries: the question's number and the place of the choice in it. Under 64 bytes, for Telegram.
+
+    Where several may be ticked and sent at once, their places stand in one: q57.0,2.
+    """
+    return f"q{question}.{','.join(map(str, indexes))}"
+
+
+def read_taps(data: str) -> tuple[int, tuple[int, ...]] | None:
+    """(question, indexes) of a button's data, or None when this bot never made such a button."""
+    number, dot, indexes = data.removeprefix("q").partition(".")
+    parts = indexes.split(",")
+    if not (data.startswith("q") and dot and _small_number(number) and all(map(_small_number, parts))):
+        return None
+    return int(number), tuple(map(int, parts))
 
 
 def read_tap(data: str) -> tuple[int, int] | None:
-    """(question, index) of a button's data, or None when this bot never made such a button."""
-    number, dot, index = data.removeprefix("q").partition(".")
-    if not (data.startswith("q") and dot and _small_number(number) and _small_number(index)):
-        return None
-    return int(number), int(index)
+    """(question, index) of a button that stands for one choice."""
+    taps = read_taps(data)
+    return (taps[0], taps[1][0]) if taps is not None and len(taps[1]) == 1 else None
 
 
 def _small_number(text: str) -> bool:

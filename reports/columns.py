@@ -19,8 +19,8 @@ CONFIRMATIONS: Final = "确认记录"
 # What `zoudian import` reads, and what `zoudian export` writes under the same names.
 MASTER: Final = (OUTLETS, PRODUCTS, EMPLOYEES, COMPETITORS)
 
-# A file may leave these columns out; what is stored then stays.
-OPTIONAL: Final[dict[str, tuple[str, ...]]] = {OUTLETS: ("别名",)}
+# Columns that a file may leave out; what is stored there then stays.
+OPTIONAL: Final[dict[str, tuple[str, ...]]] = {OUTLETS: ("别名",), EMPLOYEES: ("企业微信账号",)}
 
 COLUMNS: Final[dict[str, tuple[str, ...]]] = {
     OUTLETS: (
@@ -37,7 +37,7 @@ COLUMNS: Final[dict[str, tuple[str, ...]]] = {
         "别名",
     ),
     PRODUCTS: ("产品编码", "产品名称", "别名", "产品线", "规格", "单位", "单价", "是否新品"),
-    EMPLOYEES: ("工号", "姓名", "角色", "区域", "上级工号", "状态"),
+    EMPLOYEES: ("工号", "姓名", "角色", "区域", "上级工号", "状态", "企业微信账号"),
     COMPETITORS: ("竞品名称", "对应产品线"),
     VISITS: (
         "拜访编号",

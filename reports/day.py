@@ -2,16 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
 
 from rules.anomalies import Finding
 from rules.evidence import Photo, Place
 from rules.follow_up import FollowUp
 from rules.outlets import Outlet
-from rules.people import Employee, Scope
+from rules.people import Employee, Scope, scope_of
 from rules.places import metres_between
 from rules.visit import Visit
-from storage import alerts, evidence, figures, firm, follow_ups, people
+from storage import alerts, evidence, figures, firm, follow_ups, outbox, people
 from storage.database import Work
 from storage.evidence import Appeal, Note
 
@@ -82,6 +83,37 @@ def visit_detail(work: Work, scope: Scope, visit_id: int) -> VisitDetail | None:
         follow_ups=tuple(follow_ups.of_visit(work, visit.id)),
         appeals=tuple(evidence.appeals_of(work, visit.id)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class UndeliveredLine:
+    """A message that did not reach one of the own people: `why` is a key under `undelivered.`, where there is such
+    a key. Of what it says nothing is told; `waits` while it goes out with the person's next message.
+    """
+
+    person: Employee
+    intent: str
+    made_at: datetime
+    why: str
+    waits: bool
+
+
+def undelivered_of_day(work: Work, manager: Employee, day: date, zone: ZoneInfo) -> list[UndeliveredLine]:
+    """What was made on a local day for the manager or for people whose data the manager may see, and did not arrive."""
+    since = datetime.combine(day, time(), zone)
+    scope, staff = scope_of(manager), {person.code: person for person in people.staff(work)}
+    owners = {account.id: staff.get(account.employee) for account in people.accounts(work)}
+    lines = []
+    for message in outbox.undelivered(work, since, since + timedelta(days=1)):
+        person = owners.get(message.account or 0)
+        if person is None or not person.active:
+            continue
+        own = person.code == manager.code
+        if own or any(scope.holds(district, person.code) for district in person.districts or ("",)):
+            waits = message.state == "waiting"
+            why = message.error.removeprefix(outbox.SHUT).partition(":")[0]
+            lines.append(UndeliveredLine(person, message.intent, message.made_at, why, waits))
+    return lines
 
 
 def alerts_of_day(work: Work, employee: Employee, day: date) -> list[AlertLine]:

@@ -1,6 +1,7 @@
 """客户, 产品, 业务员 and 竞品 from a folder of files. Everything is right and is saved, or nothing is."""
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +28,8 @@ ROLE_WORDS: dict[str, Role] = {
     "运营": Role.OPERATIONS,
 }
 WHOLE_FIRM = "全部"
+# developer.work.weixin.qq.com/document/path/90195: 1 to 64 bytes.
+_WECOM = re.compile(r"[a-z0-9][a-z0-9_.@-]{0,63}")
 _ACTIVE: Mapping[str, bool] = {"在职": True, "离职": False}
 _YES_NO: Mapping[str, bool] = {
     **dict.fromkeys(("是", "Y", "YES", "TRUE", "1", "√"), True),
@@ -232,6 +235,7 @@ def _rows(table: _Table | None, key: str, problems: list[RowProblem]) -> Iterabl
 
 def _employees(table: _Table | None, staff: Sequence[Employee], problems: list[RowProblem]) -> Iterable[Employee]:
     found: list[tuple[Row, Employee]] = []
+    before = {person.code: person.wecom for person in staff}
     for _, row in _rows(table, "工号", problems):
         role = row.one_of("角色", ROLE_WORDS, Role.REP)
         districts = row.words("区域")
@@ -246,16 +250,29 @@ def _employees(table: _Table | None, staff: Sequence[Employee], problems: list[R
             districts=districts,
             manager=row.code("上级工号") or None,
             active=row.one_of("状态", _ACTIVE, True),
+            wecom=_login(row) if row.has("企业微信账号") else before.get(row.code("工号"), ""),
         )
         found.append((row, person))
     everybody = {person.code: person for person in _with(staff, [person for _, person in found])}
+    logins = Counter(person.wecom for person in everybody.values() if person.wecom and person.active)
     for row, person in found:
+        if person.active and logins[person.wecom] > 1:
+            others = [one for one in everybody.values() if one.wecom == person.wecom and one.active and one != person]
+            row.refuse("企业微信账号", "wecom_taken", value=person.wecom, name=others[0].name)
         if person.manager is not None and person.manager not in everybody:
             near = difflib.get_close_matches(person.manager, everybody, 1, cutoff=0.6)
             row.refuse("上级工号", "unknown_person", value=person.manager, near=near)
         elif _in_a_ring(person, everybody):
             row.refuse("上级工号", "manager_ring", value=person.manager)
         yield person
+
+
+def _login(row: Row) -> str:
+    """A 企业微信 account in small letters: 企业微信 takes no account of case."""
+    value = row.code("企业微信账号").lower()
+    if value and not _WECOM.fullmatch(value):
+        row.refuse("企业微信账号", "bad_wecom", value=value)
+    return value
 
 
 def _in_a_ring(person: Employee, everybody: Mapping[str, Employee]) -> bool:

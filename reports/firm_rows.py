@@ -16,7 +16,17 @@ _LAT, _LON = (3.0, 54.0), (73.0, 136.0)
 _DATE = re.compile(r"(\d{4})[-/.年](\d{1,2})[-/.月](\d{1,2})日?(?: 0{1,2}:00(?::00)?)?")
 _EXCEL_DAY_0 = date(1899, 12, 30)
 _BETWEEN = re.compile(r"[|｜,，、;；/]")
-_LENGTHS = {"编码": 40, "工号": 40, "名称": 120, "姓名": 80, "竞品名称": 80, "规格": 80, "其他": 40, "长文": 500}
+_LENGTHS = {
+    "编码": 40,
+    "工号": 40,
+    "企业微信账号": 64,
+    "名称": 120,
+    "姓名": 80,
+    "竞品名称": 80,
+    "规格": 80,
+    "其他": 40,
+    "长文": 500,
+}
 _LONG = frozenset({"地址", "配送要求"})
 
 T = TypeVar("T")
@@ -45,6 +55,10 @@ class Row:
     def refuse(self, column: str, key: str, **values: Any) -> None:
         self._problems.append(RowProblem(self._file, self._line, column, key, values))
 
+    def has(self, column: str) -> bool:
+        """Whether the file has this column at all."""
+        return column in self._cells
+
     def text(self, column: str, *, needed: bool = False) -> str:
         value = re.sub(r"\s+", " ", self._cells[column])
         longest = _longest(column)
@@ -57,9 +71,6 @@ class Row:
     def code(self, column: str, *, needed: bool = False) -> str:
         """Full-width letters and digits count as the plain ones."""
         return folded(self.text(column, needed=needed)).replace(" ", "")
-
-    def has(self, column: str) -> bool:
-        return column in self._cells
 
     def words(self, column: str) -> tuple[str, ...]:
         parts = (part.strip() for part in _BETWEEN.split(self._cells[column]))

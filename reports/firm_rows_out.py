@@ -153,7 +153,10 @@ def _employees(work: Work, known: Known) -> Rows:
     words = {role: word for word, role in reversed(ROLE_WORDS.items())}
     for person in people.staff(work):
         state = known.texts.say("export.active" if person.active else "export.left")
-        yield person.code, person.name, words[person.role], _districts(person), person.manager, state
+        yield (
+            *(person.code, person.name, words[person.role], _districts(person), person.manager, state),
+            person.wecom,
+        )
 
 
 def _districts(person: Employee) -> str:

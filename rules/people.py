@@ -14,7 +14,10 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Employee:
-    """One person of the firm. `districts` is empty for those who see the whole firm."""
+    """One person of the firm. `districts` is empty for those who see the whole firm.
+
+    `wecom` is the account in the firm's 企业微信 directory, in small letters; empty for who has none.
+    """
 
     code: str
     name: str
@@ -22,6 +25,7 @@ class Employee:
     districts: tuple[str, ...]
     manager: str | None = None
     active: bool = True
+    wecom: str = ""
 
     @property
     def manages(self) -> bool:

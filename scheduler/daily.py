@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from apscheduler.triggers.cron import CronTrigger
 
 from handlers import alerts as handler_alerts
-from handlers import rules_watch
+from handlers import group_digest, rules_watch
 from rules.limits import Limits
 from storage import alerts
 from storage.database import Database, Work
@@ -60,6 +60,7 @@ class Recurring:
 
 RECURRING = (
     Recurring("daily_alert", alert_trigger, handler_alerts.daily),
+    Recurring("group_digest", evening_trigger, group_digest.daily),
     Recurring("rules_report", evening_trigger, rules_watch.nightly),
 )
 

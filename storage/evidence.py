@@ -78,6 +78,17 @@ def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
     return {row.id: _place(row) for row in rows}
 
 
+def last_place(work: Work, rep: str, kind: PlaceKind, since: datetime, until: datetime) -> Place | None:
+    """The rep's latest position of this kind between two moments."""
+    row = work.session.scalar(
+        select(PlaceRow)
+        .where(PlaceRow.rep == rep, PlaceRow.kind == kind.value, PlaceRow.at >= since, PlaceRow.at <= until)
+        .order_by(PlaceRow.at.desc(), PlaceRow.id.desc())
+        .limit(1)
+    )
+    return None if row is None else _place(row)
+
+
 def add_photo(
     work: Work,
     rep: str,

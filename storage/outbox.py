@@ -1,8 +1,9 @@
 """What is to be said: queued with the change it tells of, sent later by the sender alone."""
 
+import itertools
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -12,6 +13,8 @@ from storage.database import Work
 from storage.tables import OutboxRow
 
 MAX_TRIES = 8
+STALE = timedelta(days=7)  # what waited longer for its person is of no use any more
+SHUT = "shut:"  # what the error of a message begins with that waits, or waited, for its person; the reason follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,75 @@ def hold_until(work: Work, message_id: int, at: datetime, error: str) -> None:
 def give_up(work: Work, message_id: int, state: str, error: str) -> None:
     """`failed`: the platform refuses it; `dropped`: it came too late to be of use."""
     work.session.execute(update(OutboxRow).where(OutboxRow.id == message_id).values(state=state, error=error[:500]))
+
+
+def due_behind(work: Work, head: Outgoing, now: datetime, limit: int = 20) -> list[Outgoing]:
+    """What is due for the same chat after `head`, in order, up to the first that is not due yet."""
+    rows = work.session.scalars(
+        select(OutboxRow)
+        .where(
+            OutboxRow.channel == head.channel,
+            OutboxRow.chat_ref == head.chat_ref,
+            OutboxRow.state == "due",
+            OutboxRow.id > head.id,
+        )
+        .order_by(OutboxRow.id)
+        .limit(limit)
+    )
+    return [_outgoing(row) for row in itertools.takewhile(lambda row: row.due_at <= now, rows)]
+
+
+def shut(work: Work, message_id: int, reason: str) -> None:
+    """Nothing can be sent to this person now: it waits until they write again."""
+    work.session.execute(
+        update(OutboxRow).where(OutboxRow.id == message_id).values(state="waiting", error=f"{SHUT}{reason}"[:500])
+    )
+
+
+def release(work: Work, channel: str, chat_ref: str, now: datetime) -> int:
+    """The person wrote: what waited for that is due; how many. What waited too long is dropped."""
+    waiting = (OutboxRow.state == "waiting", OutboxRow.channel == channel, OutboxRow.chat_ref == chat_ref)
+    work.session.execute(update(OutboxRow).where(*waiting, OutboxRow.made_at < now - STALE).values(state="dropped"))
+    freed = update(OutboxRow).where(*waiting).values(state="due", due_at=now, tries=0).returning(OutboxRow.id)
+    return len(work.session.scalars(freed).all())
+
+
+def arrived(work: Work, message_id: int, texts: int) -> None:
+    """The first `texts` pieces of a message are with the person already; what goes out again leaves them out."""
+    row = work.session.get_one(OutboxRow, message_id)
+    row.body = {**row.body, "arrived": row.body.get("arrived", 0) + texts}
+
+
+def came_back(work: Work, channel: str, provider_id: str, reason: str) -> int:
+    """The platform told afterwards that a message it had taken did not arrive: it waits for its person; how many."""
+    found = (OutboxRow.channel == channel, OutboxRow.provider_id == provider_id, OutboxRow.state == "sent")
+    undone = update(OutboxRow).where(*found).values(state="waiting", sent_at=None, error=f"{SHUT}{reason}"[:500])
+    return len(work.session.scalars(undone.returning(OutboxRow.id)).all())
+
+
+def undelivered(work: Work, since: datetime, until: datetime) -> list[Outgoing]:
+    """What was made for people of the firm in that time and did not reach them, oldest first."""
+    rows = work.session.scalars(
+        select(OutboxRow)
+        .where(
+            OutboxRow.state.in_(("waiting", "failed")),
+            OutboxRow.made_at >= since,
+            OutboxRow.made_at < until,
+            OutboxRow.account.is_not(None),
+        )
+        .order_by(OutboxRow.id)
+    )
+    return [_outgoing(row) for row in rows]
+
+
+def sent_since(work: Work, channel: str, since: datetime) -> list[tuple[str, datetime]]:
+    """(chat, time) of each message that a channel sent since then."""
+    rows = work.session.execute(
+        select(OutboxRow.chat_ref, OutboxRow.sent_at).where(
+            OutboxRow.channel == channel, OutboxRow.state == "sent", OutboxRow.sent_at >= since
+        )
+    )
+    return [(row.chat_ref, row.sent_at) for row in rows if row.sent_at is not None]
 
 
 def next_due_at(work: Work, channels: Collection[str]) -> datetime | None:

@@ -45,6 +45,10 @@ class Question:
     id: int = 0
 
 
+GROUPS = "wecom_group"  # the channel whose accounts are groups of people; each belongs to a manager
+_NAMED_IN_IMPORT = {"wecom": EmployeeRow.wecom}
+
+
 def staff(work: Work) -> list[Employee]:
     return [_employee(row) for row in work.session.scalars(select(EmployeeRow).order_by(EmployeeRow.code))]
 
@@ -63,7 +67,29 @@ def employee_named(work: Work, name_or_code: str) -> Employee | None:
     return None if row is None else _employee(row)
 
 
+def tied_by_import(channel: str) -> bool:
+    """Whether the firm's own 业务员 table says whose account is whose on this channel: then nobody needs an invite."""
+    return channel in _NAMED_IN_IMPORT
+
+
+def employee_of_login(work: Work, channel: str, user_ref: str) -> Employee | None:
+    """Who works here and is named by this account in the import; one that two people bear is nobody's."""
+    column = _NAMED_IN_IMPORT.get(channel)
+    if column is None or not user_ref:
+        return None
+    rows = work.session.scalars(select(EmployeeRow).where(column == user_ref, EmployeeRow.active)).all()
+    return _employee(rows[0]) if len(rows) == 1 else None
+
+
+def knows(work: Work, channel: str, user_ref: str) -> bool:
+    """Whether this is somebody of the firm, whose files may be fetched: an account that is tied, or is about to be."""
+    if tied_by_import(channel):
+        return employee_of_login(work, channel, user_ref) is not None
+    return account(work, channel, user_ref) is not None
+
+
 def save_employees(work: Work, people: Sequence[Employee]) -> None:
+    """New and changed people. An account that the import no longer names stops getting what is pushed."""
     for person in people:
         work.session.merge(
             EmployeeRow(
@@ -73,8 +99,15 @@ def save_employees(work: Work, people: Sequence[Employee]) -> None:
                 districts=list(person.districts),
                 manager=person.manager,
                 active=person.active,
+                wecom=person.wecom,
             )
         )
+        for channel, login in (("wecom", person.wecom),):
+            work.session.execute(
+                update(AccountRow)
+                .where(AccountRow.channel == channel, AccountRow.employee == person.code, AccountRow.user_ref != login)
+                .values(reachable=False)
+            )
     work.session.flush()
 
 
@@ -94,6 +127,11 @@ def accounts_of(work: Work, employee_code: str) -> list[Account]:
 
 def accounts(work: Work) -> list[Account]:
     return [_account(row) for row in work.session.scalars(select(AccountRow).order_by(AccountRow.id))]
+
+
+def group_accounts(work: Work) -> list[Account]:
+    rows = work.session.scalars(select(AccountRow).where(AccountRow.channel == GROUPS).order_by(AccountRow.id))
+    return [_account(row) for row in rows]
 
 
 def link(work: Work, made: Account, now: datetime) -> Account:
@@ -226,6 +264,7 @@ def _employee(row: EmployeeRow) -> Employee:
         districts=tuple(str(district) for district in row.districts),
         manager=row.manager,
         active=row.active,
+        wecom=row.wecom,
     )
 
 

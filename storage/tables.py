@@ -46,6 +46,7 @@ class EmployeeRow(Base):
     districts: Mapped[list[Any]]
     manager: Mapped[str | None] = mapped_column(String(40))
     active: Mapped[bool]
+    wecom: Mapped[str] = mapped_column(String(64), index=True, server_default="")
 
 
 class OutletRow(Base):
@@ -156,7 +157,9 @@ class InboxRow(Base):
 
 
 class OutboxRow(Base):
-    """One message to send. `state`: due, sending, sent, failed, dropped. Nobody but the sender sends."""
+    """One message to send. `state`: due, sent, waiting (for the person to write, as nothing may be pushed), failed,
+    dropped. Nobody but the sender sends.
+    """
 
     __tablename__ = "outbox"
     __table_args__ = (UniqueConstraint("dedupe_key"), Index("ix_outbox_due", "state", "due_at", "id"))
@@ -165,7 +168,7 @@ class OutboxRow(Base):
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
     channel: Mapped[str] = mapped_column(String(20))
     chat_ref: Mapped[str] = mapped_column(String(120))
-    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, refusal
+    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, notice (hurries nobody), refusal
     body: Mapped[dict[str, Any]]
     in_reply_to: Mapped[int | None]
     made_at: Mapped[datetime]
@@ -176,6 +179,62 @@ class OutboxRow(Base):
     sent_at: Mapped[datetime | None]
     provider_id: Mapped[str] = mapped_column(String(120))
     error: Mapped[str] = mapped_column(Text)
+
+
+class CardRow(Base):
+    """A card to tap in a chat of 企业微信. Its `task_id` is used once in the whole life of the app over there.
+
+    Either code lets the card be changed once, within 72 hours: `sent_code` came with the sending, `tapped_code` with a
+    tap. `message_id` is the platform's, for taking it back.
+    """
+
+    __tablename__ = "card"
+    task_id: Mapped[str] = mapped_column(String(128), primary_key=True)
+    account: Mapped[str] = mapped_column(String(80))
+    chat_ref: Mapped[str] = mapped_column(String(120))
+    question: Mapped[int] = mapped_column(BigInteger, index=True)
+    again: Mapped[bool]  # a second tap is as welcome as the first
+    made_at: Mapped[datetime] = mapped_column(index=True)
+    sent_at: Mapped[datetime | None]
+    message_id: Mapped[str] = mapped_column(String(200))
+    sent_code: Mapped[str] = mapped_column(String(200))
+    tapped_code: Mapped[str] = mapped_column(String(200))
+    tapped_at: Mapped[datetime | None]
+    tries: Mapped[int]
+    ended_at: Mapped[datetime | None]  # shown as answered, or no longer to be changed
+
+
+class PushBudgetRow(Base):
+    """How many messages may still be pushed to one person, after a message of theirs and after a click or scan."""
+
+    __tablename__ = "push_budget"
+    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
+    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
+    message_left: Mapped[int]
+    message_until: Mapped[datetime | None]
+    action_left: Mapped[int]
+    action_until: Mapped[datetime | None]
+
+
+class PushGrantRow(Base):
+    """How often a person agreed to be sent one template of 订阅通知 that was not used yet."""
+
+    __tablename__ = "push_grant"
+    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
+    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
+    template: Mapped[str] = mapped_column(String(120), primary_key=True)
+    left: Mapped[int]
+
+
+class PassiveAnswerRow(Base):
+    """What one delivery was answered with in the same breath, so that a repeat of it gets the same answer."""
+
+    __tablename__ = "passive_answer"
+    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
+    account: Mapped[str] = mapped_column(String(80), primary_key=True)
+    delivery_key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    text: Mapped[str] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(index=True)
 
 
 class JobRow(Base):
@@ -375,3 +434,17 @@ class OccurrenceRow(Base):
     due_at: Mapped[datetime]
     outcome: Mapped[str] = mapped_column(String(8))
     made_at: Mapped[datetime]
+
+
+class ApiTokenRow(Base):
+    """An access token (or ticket) of a WeChat API, who is fetching the next one until when, and the last failure."""
+
+    __tablename__ = "api_token"
+    name: Mapped[str] = mapped_column(String(160), primary_key=True)
+    value: Mapped[str | None] = mapped_column(Text)
+    fetched_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    claimed_until: Mapped[datetime | None]
+    retry_at: Mapped[datetime | None]
+    errcode: Mapped[int | None]
+    trouble: Mapped[str | None] = mapped_column(Text)

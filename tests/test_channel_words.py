@@ -226,7 +226,7 @@ def test_given_stands_below_a_voice_note() -> None:
         read_script("rep: 你好\ngiven: 老板\n")
 
 
-@pytest.mark.parametrize("channel", ["telegram", "wechat", "wecom", "web", "terminal"])
+@pytest.mark.parametrize("channel", ["telegram", "mp", "wecom", "web", "terminal"])
 @pytest.mark.parametrize("language", ["zh-CN", "en"])
 def test_every_channel_has_a_name_to_show(channel: str, language: str) -> None:
     line = sentence(load(language), spoken(SAID, channel))

@@ -1,7 +1,6 @@
 """The door under strain: messages swapped, repeated, hostile, and taken back one by one."""
 
 import itertools
-import math
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -210,7 +209,7 @@ def test_nothing_a_person_sends_breaks_a_turn(messages: list[Incoming], begun: b
             told = told_to(replay)
             deliver(replay, message, key=f"m{number}")
             now = told_to(replay)
-            if message.kind is not Kind.LEAVE and not is_track(message):
+            if not waits_for_nothing(message):
                 assert len(now) == len(told) + 1, "every message gets exactly one answer"
             for body in now[len(told) :]:
                 for abilities in BY_NAME.values():
@@ -222,9 +221,11 @@ def told_to(replay: Replay) -> list[dict[str, object]]:
         return [message.body for message in outbox.after(work, 0)]
 
 
-def is_track(message: Incoming) -> bool:
-    """A live location moving on is answered by silence."""
-    return message.kind is Kind.EDIT and message.place is not None and not math.isnan(message.place.lat)
+def waits_for_nothing(message: Incoming) -> bool:
+    """A live location moving on, somebody opening the chat or leaving it: these are answered by silence."""
+    if message.kind is Kind.EDIT:
+        return message.place is not None
+    return message.kind in (Kind.LEAVE, Kind.ENTER, Kind.NOTICE)
 
 
 @pytest.mark.parametrize(

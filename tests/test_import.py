@@ -30,8 +30,8 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 Table = list[list[Any]]
 
 STAFF: Table = [
-    ["E002", "吴经理", "区域经理", "柯桥区", "", "在职"],
-    ["E101", "王建", "业务员", "柯桥区", "E002", "在职"],
+    ["E002", "吴经理", "区域经理", "柯桥区", "", "在职", "WuJingLi"],
+    ["E101", "王建", "业务员", "柯桥区", "E002", "在职", ""],
 ]
 OUTLET = ["C0001", "老灶台", "餐饮", "柯桥区", "笛扬路118号", "30.08215", "120.49383", "王建", "2026-03-02", "冷链", ""]
 PRODUCT = ["P001", "小酥肉", "酥肉|肉", "冻品", "1kg*10包/箱", "箱|包", "268.00", "否"]
@@ -115,7 +115,7 @@ def test_the_sample_firm_is_read_and_kept_as_it_is(database: Database) -> None:
     assert set(kept.products) == set(data.products)
     assert set(kept.competitors) == set(data.competitors)
     assert {person.code: person for person in kept.employees}["E107"] == Employee(
-        "E107", "何平", Role.REP, ("柯桥区",), "E002", active=False
+        "E107", "何平", Role.REP, ("柯桥区",), "E002", active=False, wecom="heping"
     )
 
 
@@ -236,6 +236,8 @@ def test_a_bad_outlet_names_its_column(folder: Path, cells: dict[str, str], colu
         ({"上级工号": "E999"}, "上级工号", "unknown_person"),
         ({"上级工号": "E101"}, "上级工号", "manager_ring"),
         ({"工号": "Ｅ００２"}, "工号", "twice"),
+        ({"企业微信账号": "王建"}, "企业微信账号", "bad_wecom"),
+        ({"企业微信账号": "wujingli"}, "企业微信账号", "wecom_taken"),
     ],
 )
 def test_a_bad_employee_names_its_column(folder: Path, cells: dict[str, str], column: str, what: str) -> None:
@@ -257,6 +259,28 @@ def test_a_bad_employee_names_its_column(folder: Path, cells: dict[str, str], co
 def test_a_bad_product_names_its_column(folder: Path, cells: dict[str, str], column: str, what: str) -> None:
     write(folder, "产品", [changed(PRODUCT, "产品", **cells)])
     assert told(folder) == [("产品.csv", 2, column, what)]
+
+
+def test_a_wecom_account_counts_in_small_letters_and_may_be_left_out(folder: Path, database: Database) -> None:
+    write(folder, "业务员", STAFF)
+    with database.work() as work:
+        save_firm(work, read_firm(folder))
+        staff = people.staff(work)
+    assert [person.wecom for person in staff] == ["wujingli", ""]
+    short = list(COLUMNS["业务员"])[:-1]
+    write(folder, "业务员", [row[:-1] for row in STAFF], header=short)
+    assert [person.wecom for person in read_firm(folder, staff).employees] == ["wujingli", ""], "what was there stays"
+    left = changed(STAFF[0], "业务员", 工号="E009", 状态="离职")
+    write(folder, "业务员", [*STAFF, left])
+    assert [person.wecom for person in read_firm(folder).employees] == ["wujingli", "", "wujingli"], (
+        "who left may keep it"
+    )
+    write(folder, "业务员", [changed(STAFF[1], "业务员", 企业微信账号="WUJINGLI")])
+    with pytest.raises(ImportRefused) as refused:
+        read_firm(folder, staff)
+    assert [one.key for one in refused.value.problems] == ["wecom_taken"], (
+        "another one, whom the file leaves out, has it"
+    )
 
 
 def test_two_people_of_one_name_need_the_code(folder: Path) -> None:

@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
 import bot.sender
-from bot.abilities import TELEGRAM
+from bot.abilities import MP, TELEGRAM
 from bot.channels import (
+    Abilities,
     Accept,
     HoldOff,
     MaybeSent,
@@ -21,6 +23,7 @@ from bot.channels import (
     Refused,
     Rendered,
     SendError,
+    Shut,
     Unreachable,
 )
 from bot.pacing import FORGET_OVER, Pacer
@@ -34,14 +37,16 @@ from storage.outbox import MAX_TRIES, Outgoing
 from storage.people import Account
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, sample_database
 
+ZONE = ZoneInfo("Asia/Shanghai")
+
 
 class Platform:
     """A channel that takes what it is given, or makes the trouble that was set for a chat."""
 
     name, account = "telegram", "123456"
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        self.abilities = replace(TELEGRAM, pace=pace)
+    def __init__(self, pace: Pace | None = None, abilities: Abilities = TELEGRAM) -> None:
+        self.abilities = replace(abilities, pace=pace)
         self.trouble: dict[str, list[SendError]] = defaultdict(list)
         self.took: list[tuple[str, Rendered]] = []
         self.calls = 0
@@ -82,7 +87,7 @@ class Desk:
                 ref: people.link(work, Account("telegram", ref, ref, code), START).id
                 for ref, code in (("501", WANG_JIAN), ("502", SUN_HAO))
             }
-        self.sender = Sender(self.database, self.files, {"telegram": platform}, self.clock)
+        self.sender = Sender(self.database, self.files, {"telegram": platform}, self.clock, ZONE)
 
     def queue(self, words: str, chat: str = "501", not_after: datetime | None = None, attach: str = "") -> int:
         now = self.clock()
@@ -188,6 +193,110 @@ async def test_what_comes_too_late_is_dropped_and_what_has_a_picture_carries_it(
     await desk.until_settled("501")
     assert [row.state for row in desk.rows()] == ["dropped", "sent"]
     assert [message.image for _, message in desk.platform.took] == [b"picture"]
+
+
+@pytest.fixture
+async def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Desk]:
+    """A channel that may answer but once, as 公众号."""
+    monkeypatch.setattr(bot.sender, "IDLE_SECONDS", 0.05)
+    made = Desk(tmp_path, Platform(abilities=MP), speed=1)
+    yield made
+    await made.sender.stop()
+    made.database.close()
+
+
+def release(desk: Desk, after: timedelta = timedelta(0)) -> int:
+    """The person wrote."""
+    with desk.database.work() as work:
+        return outbox.release(work, "telegram", "501", desk.clock() + after)
+
+
+async def test_what_nobody_may_push_waits_for_the_person_and_says_then_that_it_is_late(desk: Desk) -> None:
+    desk.platform.trouble["501"] = [Shut("window", "errcode 45015")]
+    desk.queue("一")
+    await desk.until_settled("501")
+    assert [(row.state, row.error) for row in desk.rows()] == [("waiting", "shut:window: errcode 45015")]
+    desk.queue("二")
+    await desk.until_settled("501")
+    assert desk.platform.heard("501") == ["二"], "what waits holds up nothing"
+    assert release(desk) == 1
+    desk.sender.wake()
+    await desk.until_settled("501")
+    late = desk.platform.heard("501")[1]
+    assert late.startswith("（补发：11月23日 10:0")
+    assert "超过 48 小时" in late
+    assert late.endswith("\n一")
+    assert {row.state for row in desk.rows()} == {"sent"}
+    assert release(desk) == 0
+
+
+async def test_what_waited_over_a_week_is_dropped(desk: Desk) -> None:
+    desk.platform.trouble["501"] = [Shut("window")]
+    desk.queue("一")
+    await desk.until_settled("501")
+    assert release(desk, timedelta(days=8)) == 0
+    assert [row.state for row in desk.rows()] == ["dropped"]
+
+
+async def test_where_one_answer_is_all_there_is_what_waits_goes_out_as_one(answering: Desk) -> None:
+    for words in ("一", "二", "三"):
+        answering.queue(words)
+    answering.queue("他", "502")
+    await answering.sender.start()
+    await answering.until_settled("501", "502")
+    assert answering.platform.heard("501") == ["一\n\n二\n\n三"]
+    assert len({row.provider_id for row in answering.rows()}) == 1
+    assert not answering.platform.took[0][1].more
+
+
+async def test_no_more_is_joined_than_fits_and_the_first_is_told_that_there_is_more(answering: Desk) -> None:
+    long = ["甲" * 300, "乙" * 300, "丙" * 10]
+    for words in long:
+        answering.queue(words)
+    await answering.sender.start()
+    await answering.until_settled("501")
+    assert answering.platform.heard("501") == [long[0], f"{long[1]}\n\n{long[2]}"]
+    assert [message.more for _, message in answering.platform.took] == [True, False]
+
+
+async def test_trouble_with_joined_messages_is_that_of_each(answering: Desk) -> None:
+    answering.platform.trouble["501"] = [Shut("passive")]
+    for words in ("一", "二"):
+        answering.queue(words)
+    await answering.sender.start()
+    await answering.until_settled("501")
+    assert [row.state for row in answering.rows()] == ["waiting", "waiting"]
+    release(answering)
+    answering.sender.wake()
+    await answering.until_settled("501")
+    assert answering.platform.heard("501")[0].count("补发") == 2
+
+
+async def test_the_pieces_that_arrived_are_not_sent_again(answering: Desk) -> None:
+    half = Shut("count")
+    half.sent = 1
+    answering.platform.trouble["501"] = [half]
+    answering.queue("甲" * 500 + "\n" + "乙" * 500)
+    await answering.sender.start()
+    await answering.until_settled("501")
+    release(answering)
+    answering.sender.wake()
+    await answering.until_settled("501")
+    [(_, rest)] = answering.platform.took
+    assert len(rest.texts) == 1
+    assert "甲" not in rest.texts[0]
+    assert rest.texts[0].endswith("乙" * 500)
+
+
+async def test_what_is_of_no_use_any_more_is_not_joined(answering: Desk) -> None:
+    answering.queue("一")
+    answering.queue("晚", not_after=START - timedelta(minutes=1))
+    answering.queue("二")
+    await answering.sender.start()
+    await answering.until_settled("501")
+    assert answering.platform.heard("501") == ["一\n\n二"]
+    assert not answering.platform.took[0][1].more
+    assert [row.state for row in answering.rows()] == ["sent", "dropped", "sent"]
 
 
 async def test_stopping_waits_for_what_is_on_its_way_and_marks_it(desk: Desk) -> None:

@@ -18,6 +18,7 @@ from bot.config_file import SettingsRefused, line_of, parse
 from bot.settings import HIDDEN, Settings, load_settings, unknown_variables, variable_of
 from bot.settings_fields import WEBHOOK_PATH, Values
 from bot.telegram_channel import WEBHOOK_PATH as OF_THE_CHANNEL
+from bot.wiring import secret_values
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings
 
@@ -55,7 +56,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def titles() -> Iterator[tuple[str, str]]:
     """(table, key) of everything but secrets."""
     for one in Settings(Values(), Path(), None, {}).in_force():
-        if not re.search(r"TOKEN$|SECRET$|_KEY$", one.variable):
+        if not re.search(r"TOKEN$|SECRET$|_KEY$|ROBOTS$", one.variable):
             yield one.table, one.key
 
 
@@ -326,6 +327,53 @@ def test_a_webhook_needs_its_address_and_secret(tmp_path: Path) -> None:
     url = f"https://a.cn{WEBHOOK_PATH}"
     variables = {"ZOUDIAN_TELEGRAM__WEBHOOK_SECRET": "s3cret"}
     assert settings(tmp_path, f"[telegram]\n方式='webhook'\n网址='{url}'", variables).telegram.webhook_url == url
+
+
+WECHAT = {
+    "ZOUDIAN_WECOM__CORP_ID": "ww1",
+    "ZOUDIAN_WECOM__AGENT_ID": "1000002",
+    "ZOUDIAN_WECOM__SECRET": "wecom-secret-canary",
+    "ZOUDIAN_WECOM__TOKEN": "wecom-token-canary",
+    "ZOUDIAN_WECOM__AES_KEY": "k" * 43,
+    "ZOUDIAN_WECOM__PROXY": "http://user:proxy-canary@127.0.0.1:7890",
+    "ZOUDIAN_WECOM__ROBOTS": "E001=robot-canary-1，吴经理 ＝ robot-canary-2",
+    "ZOUDIAN_MP__APP_ID": "wx1",
+    "ZOUDIAN_MP__SECRET": "mp-secret-canary",
+    "ZOUDIAN_MP__TOKEN": "mp-token-canary",
+    "ZOUDIAN_MP__AES_KEY": "m" * 43,
+}
+
+
+def test_both_wechat_channels_are_set_without_showing_a_secret(tmp_path: Path) -> None:
+    read = settings(tmp_path, "", WECHAT)
+    assert (read.wecom.corp_id, read.mp.app_id, read.wecom.datum) == ("ww1", "wx1", "gcj02")
+    secrets = ["k" * 43, "m" * 43, *re.findall(r"[a-z-]+-canary(?:-\d)?", " ".join(WECHAT.values()))]
+    assert len(secrets) == 9
+    assert set(secrets) <= set(secret_values(read))
+    path = tmp_path / "config.toml"
+    shown = check_config(path, WECHAT, "--env").output
+    assert not [secret for secret in secrets if secret in shown]
+
+
+@pytest.mark.parametrize("left_out", ["CORP_ID", "AGENT_ID", "TOKEN", "AES_KEY"])
+def test_wecom_switched_on_needs_everything_for_a_message(tmp_path: Path, left_out: str) -> None:
+    (line,) = refusal(tmp_path, "", {**WECHAT, f"ZOUDIAN_WECOM__{left_out}": ""})
+    assert line.startswith("[企业微信] 已启用")
+    assert f"ZOUDIAN_WECOM__{left_out}" in line
+
+
+def test_the_passive_mode_needs_no_secret(tmp_path: Path) -> None:
+    (line,) = refusal(tmp_path, "", {**WECHAT, "ZOUDIAN_MP__SECRET": ""})
+    assert "ZOUDIAN_MP__SECRET" in line
+    passive = settings(tmp_path, "[公众号]\n方式 = '只被动回复'", {**WECHAT, "ZOUDIAN_MP__SECRET": ""})
+    assert passive.mp.mode == "只被动回复"
+
+
+@pytest.mark.parametrize("key", ["k" * 42, "k" * 44, "k" * 42 + "-"])
+def test_an_aes_key_that_is_none_is_refused_without_being_shown(tmp_path: Path, key: str) -> None:
+    (line,) = refusal(tmp_path, "", {**WECHAT, "ZOUDIAN_WECOM__AES_KEY": key})
+    assert "43 个字母和数字" in line
+    assert key not in line
 
 
 def test_the_webhook_path_is_the_channels() -> None:

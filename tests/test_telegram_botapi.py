@@ -7,7 +7,8 @@ import pytest
 from telegram import Bot
 from telegram.error import BadRequest, Conflict, InvalidToken
 
-from bot.telegram_transport import AiohttpRequest, HideSecrets
+from bot.hide_secrets import HideSecrets
+from bot.telegram_transport import AiohttpRequest
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 

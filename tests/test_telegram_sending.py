@@ -19,8 +19,9 @@ from bot.channels import (
     SendError,
     Unreachable,
 )
+from bot.hide_secrets import HideSecrets
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
-from bot.telegram_transport import AiohttpRequest, HideSecrets, NotConnected
+from bot.telegram_transport import AiohttpRequest, NotConnected
 from handlers.messages import Media
 from tests.botapi import updates
 from tests.botapi.inbox import StoredInbox

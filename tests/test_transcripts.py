@@ -12,11 +12,13 @@ import pytest
 
 from bot.abilities import BY_NAME
 from bot.channels import Abilities, Rendered
+from bot.loopback.work import WorkPlatform
 from bot.rendering import render
 from bot.replay import Replay, keys_of
 from bot.saved_lines import ALERT
 from bot.script import BadScript, Script, read_script
 from bot.script_check import Mismatch, as_json, check, saved_of
+from bot.wecom_cards import card_of
 from handlers.steps import always
 from handlers.visit_flow import visit_flow
 from rules.anomalies import Anomaly
@@ -26,6 +28,7 @@ from rules.limits import Limits
 from rules.visit import Outcome, State
 from storage import firm_tables, outbox
 from tests.chatfirm import ROOT, TRANSCRIPTS, fresh_firm, played
+from texts import load
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,12 @@ def test_states_what_is_said_and_saved(path: Path) -> None:
 def test_fits_every_channel(path: Path, channel: str) -> None:
     assert play(path).bodies
     for body in play(path).bodies:
-        fits(render(body, BY_NAME[channel]), BY_NAME[channel], len(body.get("choices", [])))
+        shown = render(body, BY_NAME[channel])
+        fits(shown, BY_NAME[channel], len(body.get("choices", [])))
+        if channel == "wecom" and shown.buttons:
+            card = card_of(shown, "q1-x", load("zh-CN"))
+            assert card is not None
+            WorkPlatform().check_card(card.body)
 
 
 def fits(shown: Rendered, abilities: Abilities, choices: int) -> None:
@@ -140,7 +148,7 @@ SAID_ELSEWHERE = {
     "broken.apology",  # our own fault: test_receive
     "channel.telegram",  # the channels' names: test_channel_words
     "channel.web",
-    "channel.wechat",
+    "channel.mp",
     "channel.wecom",
     "grade.none",  # a visit does not close without a position
     "media.no_silk",  # a machine without the SILK decoder

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from handlers.messages import Reply, Say
+from handlers.turn import queue
 from rules.people import scope_of
-from storage import figures
+from storage import figures, outbox
 from tests.webfirm import NOON, STAFF, Browser, Firm, open_firm, picture
 
 MANAGERS = {"E001": "boss", "E002": "keqiao", "E003": "yuecheng"}
@@ -144,3 +146,37 @@ async def test_every_query_keeps_to_the_scope(tmp_path: Path, person: Any) -> No
             assert {number for number in numbers if figures.visit(work, scope, number)} == allowed
             latest = [visit.id for rep in own for visit in figures.last_visits(work, scope, rep, 10)]
             assert set(latest) == allowed
+
+
+async def test_what_did_not_reach_the_own_people_is_told_with_the_reason_and_without_the_words(tmp_path: Path) -> None:
+    async with open_firm(tmp_path) as firm:
+        link_all(firm)
+        rep, other = firm.link("E005", "rep"), firm.link("E006", "other")
+        late, refused, elsewhere = firm.say(rep, "甲"), firm.say(rep, "乙"), firm.say(other, "丙")
+        arrived = firm.say(rep, "丁")
+        with firm.database.work() as work:
+            outbox.shut(work, late, "window: errcode 45015")
+            outbox.give_up(work, refused, "failed", "Refused: too long")
+            outbox.shut(work, elsewhere, "passive")
+            outbox.sent(work, arrived, firm.now, "1")
+        told = (await seen(firm, "keqiao", "/day"))["undelivered"]
+        assert len(told) == 2
+        assert told[0].startswith("王建：12:00 的回复未能送达（超过 48 小时")
+        assert told[0].endswith("对方下次发消息时补发")
+        assert "发送失败" in told[1]
+        assert not any(word in line for line in told for word in "甲乙")
+        assert len((await seen(firm, "boss", "/day"))["undelivered"]) == 3
+        assert (await seen(firm, "keqiao", "/day?day=2026-11-22"))["undelivered"] == []
+
+
+@pytest.mark.parametrize("intent", ["reply", "reminder", "alert", "notice", "refusal"])
+async def test_every_kind_of_message_has_a_name_on_the_page(tmp_path: Path, intent: str) -> None:
+    async with open_firm(tmp_path) as firm:
+        link_all(firm)
+        rep = firm.link("E005", "rep")
+        with firm.database.work() as work:
+            row = queue(work, rep, Reply(Say("nothing")), None, firm.now, "test:kind", intent)
+            assert row is not None
+            outbox.shut(work, row, "a reason of a later version")
+        [told] = (await seen(firm, "keqiao", "/day"))["undelivered"]
+        assert "发送失败" in told

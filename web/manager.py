@@ -12,7 +12,7 @@ from handlers.card import value_say, window_say
 from handlers.messages import Say
 from handlers.sentences import sentence
 from reports import day as day_report
-from reports.day import AlertLine, VisitDetail, VisitLine
+from reports.day import AlertLine, UndeliveredLine, VisitDetail, VisitLine
 from rules import visit as rules_visit
 from rules.anomalies import Finding
 from rules.evidence import Grade, Level, Photo, Place
@@ -46,11 +46,12 @@ async def day(request: web.Request) -> web.StreamResponse:
     today = site.clock().astimezone(zone).date()
     wanted = _day(request.query.get("day"), today)
 
-    def find(work: Work) -> tuple[list[VisitLine], list[AlertLine], dict[str, Product]]:
+    def find(work: Work) -> tuple[list[VisitLine], list[AlertLine], list[UndeliveredLine], dict[str, Product]]:
         lines = day_report.visits_of_day(work, scope_of(manager), wanted)
-        return lines, day_report.alerts_of_day(work, manager, wanted), _products(work)
+        unread = day_report.undelivered_of_day(work, manager, wanted, zone)
+        return lines, day_report.alerts_of_day(work, manager, wanted), unread, _products(work)
 
-    lines, alerts, products = await site.look(find)
+    lines, alerts, undelivered, products = await site.look(find)
     words = visitor.texts
     return data(
         {
@@ -69,6 +70,7 @@ async def day(request: web.Request) -> web.StreamResponse:
                 }
                 for line in alerts
             ],
+            "undelivered": [_undelivered(line, words, zone) for line in undelivered],
             "counts": _counts(lines),
         }
     )
@@ -136,6 +138,20 @@ async def _file(request: web.Request, file: tuple[str, str] | None) -> web.Strea
     if file is None:
         raise Refusal(404, "not_found")
     return await file_response(request, request.app[SITE].files, *file)
+
+
+def _undelivered(line: UndeliveredLine, words: Texts, zone: ZoneInfo) -> str:
+    """One message that did not arrive: whose, what kind, when, and why."""
+    why = f"undelivered.{line.why}"
+    return words.say(
+        "web.manager.undelivered_waits" if line.waits else "web.manager.undelivered_over",
+        {
+            "name": line.person.name,
+            "what": words.say(f"web.message.{line.intent}"),
+            "at": _clock(line.made_at, zone),
+            "why": words.say(why if words.knows(why) else "undelivered.failed"),
+        },
+    )
 
 
 def _row(line: VisitLine, words: Texts, zone: ZoneInfo, products: dict[str, Product]) -> dict[str, Any]:

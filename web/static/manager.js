@@ -15,6 +15,8 @@ async function showDay(day) {
   $("who").textContent = `${shown.name} · ${shown.scope}`;
   showFigures(shown.counts);
   $("alerts").replaceChildren(...orSay("manager.no_alerts", shown.alerts.map(alertRow)));
+  $("undelivered").hidden = !shown.undelivered.length;
+  $("undelivered-list").replaceChildren(...shown.undelivered.map((line) => el("li", "", line)));
   showDistricts();
   showVisits();
   $("loading").hidden = true;
