@@ -2,6 +2,8 @@
 
 One chat's messages go out in order, chats side by side, no faster than the channel allows. A message is marked right
 after the platform took it; only a death between the two repeats it.
+
+Where several processes share the database, a message is sent by who has the lease on its chat.
 """
 
 import asyncio
@@ -16,7 +18,7 @@ from bot.channels import Channel, HoldOff, MaybeSent, NotSent, Refused, Rendered
 from bot.pacing import Pacer
 from bot.rendering import render
 from bot.tasks import spawn
-from storage import outbox, people
+from storage import leases, outbox, people
 from storage.database import Database
 from storage.files import Files
 from storage.outbox import Outgoing
@@ -31,9 +33,14 @@ class Sender:
     """`wake` it whenever something was queued; it also looks by itself once a second."""
 
     def __init__(
-        self, database: Database, files: Files, channels: Mapping[str, Channel], now: Callable[[], datetime]
+        self,
+        database: Database,
+        files: Files,
+        channels: Mapping[str, Channel],
+        now: Callable[[], datetime],
     ) -> None:
         self._database, self._files, self._channels, self._now = database, files, channels, now
+        self._left: set[str] = set()  # chats whose lease is to be given back
         self._pacers = {
             name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
         }
@@ -90,13 +97,33 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_due, busy, room)
 
     def _read_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
+        if self._database.shared:
+            return self._take_due(busy, room)
         with self._database.read() as work:
             return outbox.due(work, self._now(), list(self._channels), busy, room)
+
+    def _take_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
+        """What is due in chats that nobody else is sending to. Looked at twice: the lease may come after the message
+        was sent by who had it before.
+        """
+        with self._database.read() as work:
+            found = outbox.due(work, self._now(), list(self._channels), busy, room)
+        left, self._left = self._left, set()
+        if not found and not left:
+            return []
+        with self._database.work() as work:
+            leases.give_back(work, [f"chat:{chat}" for chat in left], self._database.holder)
+            taken = leases.take(work, {f"chat:{_chat(message)}" for message in found}, self._database.holder)
+            still = outbox.still_due(
+                work, self._now(), [message.id for message in found if f"chat:{_chat(message)}" in taken]
+            )
+        self._left |= {name.removeprefix("chat:") for name in taken} - {_chat(message) for message in still}
+        return still
 
     def _start_due(self, due: list[Outgoing]) -> int:
         started = 0
         for message in due:
-            chat = f"{message.channel}:{message.chat_ref}"
+            chat = _chat(message)
             if chat not in self._busy:
                 self._busy[chat] = spawn(self._send_to(chat, message), "send")
                 started += 1
@@ -110,6 +137,8 @@ class Sender:
             await asyncio.sleep(IDLE_SECONDS)
         finally:
             del self._busy[chat]
+            if self._database.shared:
+                self._left.add(chat)
             self._wake.set()
 
     async def _send(self, message: Outgoing) -> None:
@@ -180,3 +209,7 @@ class Sender:
                     # An answer is promised at least once: one whose fate is unknown goes out again.
                     pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
                     outbox.retry_at(work, message.id, now + pause, str(trouble))
+
+
+def _chat(message: Outgoing) -> str:
+    return f"{message.channel}:{message.chat_ref}"

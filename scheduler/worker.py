@@ -120,7 +120,8 @@ class Worker:
         self._stop.set()
         self._wake.set()
         for thread in self._threads:
-            thread.join(timeout)
+            if thread.is_alive():
+                thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stop.is_set():

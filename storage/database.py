@@ -11,6 +11,7 @@ removes the precondition of SQLite's WAL-reset bug (SQLite before 3.51.3 with tw
 import fcntl
 import json
 import math
+import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
@@ -100,6 +101,7 @@ class Database:
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
         self.url = make_url(url)
+        self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self._lock = None
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
@@ -108,7 +110,7 @@ class Database:
             self.writer = _sqlite_engine(url, reads_only=False)
             self.reader = _sqlite_engine(url, reads_only=True)
         else:
-            self.writer = _postgres_engine(self.url)
+            self.writer = _postgres_engine(self.url, self.holder)
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             if reads_only:
                 self.writer = self.reader
@@ -191,7 +193,12 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
     return engine
 
 
-def _postgres_engine(url: URL) -> Engine:
+def session_name(holder: str) -> str:
+    """What the connections of a process are called on the server, so that others see whether it lives."""
+    return f"zoudian-{holder}"
+
+
+def _postgres_engine(url: URL, holder: str) -> Engine:
     """Opens one connection at once, so that a wrong address is told when the program starts."""
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
@@ -204,7 +211,7 @@ def _postgres_engine(url: URL) -> Engine:
             pool_timeout=60,
             pool_pre_ping=True,
             json_serializer=_as_json,
-            connect_args={"options": options, "connect_timeout": 10},
+            connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:
         raise NoDriver from None

@@ -77,6 +77,17 @@ def waiting(work: Work, now: datetime, busy: Collection[str] = (), limit: int = 
     return [_delivery(row) for row in rows]
 
 
+def next_of(work: Work, person: str, now: datetime) -> Delivery | None:
+    """The first delivery of a person that waits to be applied, if its time has come."""
+    row = work.session.scalar(
+        select(InboxRow)
+        .where(InboxRow.state == "new", InboxRow.person == person)
+        .order_by(InboxRow.position, InboxRow.id)
+        .limit(1)
+    )
+    return _delivery(row) if row is not None and (row.not_before is None or row.not_before <= now) else None
+
+
 def load(work: Work, delivery_id: int) -> Delivery | None:
     """A delivery that still waits to be applied, or None when it was dealt with meanwhile."""
     row = work.session.get(InboxRow, delivery_id)

@@ -2,7 +2,7 @@
 
 Its own worker runs coroutines and marks a job done in a transaction of its own. Ours runs in a thread and marks it done
 in the transaction that keeps what came of it, so its `JobManager` is given a connector that works on our connection.
-What is due is decided by the server's clock.
+What is due is decided by `now`, as everywhere, and not by the server's clock.
 """
 
 from collections.abc import Coroutine
@@ -16,6 +16,7 @@ from procrastinate.jobs import Status
 from procrastinate.manager import JobManager
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+from sqlalchemy import text
 
 from storage.database import Work
 from storage.jobs import MAX_TRIES, Job, pause
@@ -23,6 +24,9 @@ from storage.jobs import MAX_TRIES, Job, pause
 QUEUE = "zoudian"
 _FORGET_WORKERS = 24 * 3600.0  # seconds without a beat before a worker's number is dropped
 _STATES = {"todo": "ready", "doing": "running", "failed": "dead"}
+_PAUSE_IS_OVER = text(
+    "update procrastinate_jobs set scheduled_at = null where status = 'todo' and scheduled_at <= :now"
+)
 
 Value = TypeVar("Value")
 Row = dict[str, Any]
@@ -43,7 +47,12 @@ def beat(work: Work, worker: int | None) -> None:
 
 
 def claim(work: Work, now: datetime, worker: int | None) -> Job | None:
-    found = _at_once(_manager(work).fetch_job([QUEUE], worker))  # type: ignore[arg-type]  # the column may be null
+    work.session.execute(_PAUSE_IS_OVER, {"now": now})
+    with work.session.begin_nested() as taking:
+        found = _at_once(_manager(work).fetch_job([QUEUE], worker))  # type: ignore[arg-type]  # the column may be null
+        if found is not None and found.scheduled_at is not None and found.scheduled_at > now:
+            taking.rollback()  # due by the server's clock, not by ours
+            return None
     return None if found is None else _job(found)
 
 

@@ -84,6 +84,17 @@ def due(
     return [_outgoing(row) for row in rows]
 
 
+def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]:
+    """Those of these messages that nobody dealt with meanwhile."""
+    rows = work.session.scalars(
+        select(OutboxRow)
+        .where(OutboxRow.id.in_(list(ids)), OutboxRow.state == "due", OutboxRow.due_at <= now)
+        .order_by(OutboxRow.id)
+        .execution_options(populate_existing=True)
+    )
+    return [_outgoing(row) for row in rows]
+
+
 def sent(work: Work, message_id: int, now: datetime, provider_id: str) -> None:
     work.session.execute(
         update(OutboxRow).where(OutboxRow.id == message_id).values(state="sent", sent_at=now, provider_id=provider_id)
