@@ -22,7 +22,7 @@ from typing import Any
 from sqlalchemy import create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
@@ -100,7 +100,7 @@ class Database:
     """
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
-        self.url = make_url(url)
+        self.url = _known(url)
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self._lock = None
         if self.url.get_backend_name() == "sqlite" and reads_only:
@@ -157,6 +157,25 @@ class Database:
             self._lock = None
 
 
+def password_in(url: str) -> str:
+    """The password in a database's URL, to be kept out of logs; empty where there is none."""
+    try:
+        return make_url(url).password or ""
+    except ArgumentError:
+        return ""
+
+
+def _known(url: str) -> URL:
+    """Raises DatabaseAway for what is no URL of a database that we can use, without repeating it."""
+    try:
+        made = make_url(url)
+    except ArgumentError:
+        raise DatabaseAway("?") from None
+    if made.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseAway(f"{made.get_backend_name()}://")
+    return made
+
+
 def _lock_file(path: Path) -> Any:
     """Held until the process ends, however it ends: the kernel frees it even after a kill."""
     handle = path.open("w")
@@ -200,6 +219,7 @@ def session_name(holder: str) -> str:
 
 def _postgres_engine(url: URL, holder: str) -> Engine:
     """Opens one connection at once, so that a wrong address is told when the program starts."""
+    shown = url.render_as_string(hide_password=True)
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     options = " ".join(f"-c {name}={value}" for name, value in _POSTGRES_OPTIONS.items())
@@ -219,7 +239,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
         engine.connect().close()
     except OperationalError:
         engine.dispose()
-        raise DatabaseAway(url.render_as_string(hide_password=True)) from None
+        raise DatabaseAway(shown) from None
     return engine
 
 

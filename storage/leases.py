@@ -27,11 +27,11 @@ def take(work: Work, names: Collection[str], holder: str, seconds: float = SECON
         return set()
     until = func.clock_timestamp() + timedelta(seconds=seconds)
     wanted = insert(work, LeaseRow).values([{"name": name, "holder": holder, "until": until} for name in sorted(names)])
-    lives = select(_SESSIONS.c.application_name).where(
-        _SESSIONS.c.application_name == session_name("") + LeaseRow.holder,
-        _SESSIONS.c.datname == func.current_database(),
+    living = select(_SESSIONS.c.application_name).where(
+        _SESSIONS.c.application_name.startswith(session_name("")), _SESSIONS.c.datname == func.current_database()
     )
-    free = or_(LeaseRow.until < func.clock_timestamp(), LeaseRow.holder == holder, not_(lives.exists()))
+    lives = (session_name("") + LeaseRow.holder).in_(living)
+    free = or_(LeaseRow.until < func.clock_timestamp(), LeaseRow.holder == holder, not_(lives))
     taken = wanted.on_conflict_do_update(
         index_elements=[LeaseRow.name],
         set_={"holder": wanted.excluded.holder, "until": wanted.excluded.until},
