@@ -19,7 +19,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --us
 endif
 
 # What `make test` runs on PostgreSQL too, a minute of it: whatever has most to do with rows and their order.
-ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py) tests/test_transcripts.py -k "not transcripts or terminal"
+ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py transcripts.py) \
+	-k "not test_transcripts and not stopped or comes_out_as_written"
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

@@ -29,7 +29,8 @@ from storage.migrate import migrate
 POSTGRES = os.environ.get("ZOUDIAN_TEST_DATABASE", "sqlite") == "postgres"
 SERVER = "ZOUDIAN_TEST_POSTGRES_URL"
 
-# What only a database in a file has: a lock on it, a name in a folder.
+# About what only one of them has: several processes; a lock on a file, a name in a folder.
+postgres_only = pytest.mark.skipif(not POSTGRES, reason="about PostgreSQL: make test-postgres")
 sqlite_only = pytest.mark.skipif(POSTGRES, reason="about SQLite's file")
 
 _made: dict[str, None] = {}  # databases this process made, in order

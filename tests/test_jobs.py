@@ -16,13 +16,11 @@ from storage.migrate import migrate
 from tests import databases, job_worker
 from tests.job_worker import LONG_AGO, put_note, runs
 
-KINDS = ["postgres"] if databases.POSTGRES else ["sqlite", "postgres"]
 
-
-@pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated database of each kind, closed."""
-    return empty(databases.sqlite_url(tmp_path) if request.param == "sqlite" else databases.postgres_url(tmp_path))
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    """A migrated database, closed."""
+    return empty(databases.database_url(tmp_path))
 
 
 def empty(url: str) -> str:
@@ -106,6 +104,7 @@ def test_in_order_a_lock_again_after_a_fault_and_set_aside_after_five(
     assert states == ["heard", "broken", "broken", "heard"], "what was given up is known to be"
 
 
+@databases.postgres_only
 @pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_worker_that_never_returns_or_was_stopped_loses_its_job_to_another(
     stop: signal.Signals, tmp_path: Path
@@ -143,6 +142,7 @@ def test_what_a_dead_machine_left_is_begun_again_within_half_a_minute() -> None:
     assert jobs.SILENT_SECONDS + jobs.BEAT_SECONDS + 1 < 30
 
 
+@databases.postgres_only
 def test_a_worker_that_lost_its_job_changes_nothing_by_it(tmp_path: Path) -> None:
     database = Database(empty(databases.postgres_url(tmp_path)))
     with database.work() as work:
