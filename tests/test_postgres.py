@@ -1,6 +1,5 @@
 """What is true of PostgreSQL alone: addresses that lead nowhere, transactions side by side, several bots on one."""
 
-import os
 import re
 import subprocess
 import sys
@@ -9,25 +8,32 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from procrastinate.schema import migrations_path
-from sqlalchemy import make_url
+from sqlalchemy import make_url, select
 from sqlalchemy.exc import InternalError
 
 from bot.cli import main
-from handlers.messages import Reply, Say
-from handlers.wire import reply_to_plain
+from bot.stand_in import made_photo
+from handlers.messages import Incoming, Kind, Media, Reply, Say
+from handlers.receive import receive
+from handlers.wire import incoming_to_plain, reply_to_plain
+from reports.firm_import import read_firm, save_firm
 from rules.outlets import Outlet
 from rules.people import Employee, Role
-from storage import firm, leases, outbox, people
+from storage import firm, inbox, leases, outbox, people, visits
 from storage.database import Database, DatabaseAway
 from storage.migrate import current, migrate, newest
 from storage.outbox import Outgoing
 from storage.people import Account
+from storage.tables import InboxRow
 from tests import databases
+from tests.chatfirm import SAMPLE_FIRM
+from tests.telegramfirm import EAR, START, delivery, firm_tools
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -47,12 +53,6 @@ def two(url: str) -> Iterator[tuple[Database, Database]]:
     yield one, other
     one.close()
     other.close()
-
-
-def zoudian(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "PYTHONUTF8": "1", **variables}
-    command = [sys.executable, "-m", "bot", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_a_server_that_does_not_answer_is_told_without_the_password(
@@ -143,7 +143,7 @@ def test_an_invite_is_used_once(two: tuple[Database, Database]) -> None:
         with database.work() as work:
             return people.use_invite(work, token, NOW)
 
-    used = side_by_side(*(lambda at=at: use(at) for at in two * 4))
+    used = side_by_side(*(partial(use, at) for at in two * 4))
     assert sorted(map(str, used)) == ["E101", *["None"] * 7]
 
 
@@ -155,7 +155,7 @@ def test_an_account_is_tied_once(two: tuple[Database, Database]) -> None:
         with database.work() as work:
             return people.link(work, Account("telegram", "501", "501", REP.code), NOW).id
 
-    assert len(set(side_by_side(*(lambda at=at: link(at) for at in two * 4)))) == 1
+    assert len(set(side_by_side(*(partial(link, at) for at in two * 4)))) == 1
 
 
 def test_two_reps_who_find_an_outlet_at_once_get_different_codes(two: tuple[Database, Database]) -> None:
@@ -166,7 +166,7 @@ def test_two_reps_who_find_an_outlet_at_once_get_different_codes(two: tuple[Data
             firm.add_outlet(work, Outlet(code, name, "餐饮", "柯桥区", "", None, None, None))
             return code
 
-    codes = side_by_side(*(lambda at=at, n=n: find(at, f"店{n}") for n, at in enumerate(two * 4)))
+    codes = side_by_side(*(partial(find, at, f"店{n}") for n, at in enumerate(two * 4)))
     assert sorted(map(str, codes)) == [f"N{number:04d}" for number in range(1, 9)]
 
 
@@ -191,6 +191,39 @@ def test_within_a_chat_ids_grow_in_the_order_of_the_commits(two: tuple[Database,
             second.result(timeout=0.3)
         go_on.set()
         assert (first.result(5) or 0) < (second.result(5) or 0)
+
+
+def test_one_rep_on_two_phones_at_once_makes_one_visit_with_everything(tmp_path: Path) -> None:
+    """Each process has a message of another account of the same rep; on a doorstep both arrive within a moment."""
+    each, phones = 6, 4
+    tools = firm_tools(tmp_path)
+    url = databases.postgres_url(tmp_path)
+    opened = [Database(url) for _ in range(phones)]
+    migrate(opened[0])
+    with opened[0].work() as work:
+        save_firm(work, read_firm(SAMPLE_FIRM))
+        for phone in range(phones):
+            people.link(work, Account("telegram", str(phone), str(phone), "E101"), START)
+    EAR.of(opened[0])
+
+    def hand_in(phone: int) -> None:
+        for number in range(each):
+            key = f"{phone}-{number}"
+            photo = Media(key, mime="image/jpeg", file=tools.files.put(made_photo(key)))
+            message = incoming_to_plain(Incoming(Kind.PHOTO, START, media=photo))
+            with opened[phone].work() as work:
+                row = inbox.accept(work, delivery(str(phone), key, message, START))
+            assert row is not None
+            receive(opened[phone], tools, row, START)
+
+    side_by_side(*(partial(hand_in, phone) for phone in range(phones)))
+    with opened[0].read() as work:
+        (visit,) = visits.open_visits(work, "E101")
+        states = {row.state for row in work.session.scalars(select(InboxRow))}
+    for database in opened:
+        database.close()
+    assert states == {"done"}
+    assert len(visit.ids("photo")) == each * phones
 
 
 def test_a_lease_is_anothers_when_it_is_given_back_or_ends_or_its_holder_is_gone(url: str) -> None:
