@@ -73,10 +73,9 @@ def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job)
 
 def take_back(database: Database, tools: Tools, now: datetime, silent: float = jobs.SILENT_SECONDS) -> None:
     """Give back what dead workers left; of a note that killed its worker five times the rep is told."""
-    ear = tools.ear.of(database)
     with database.work() as work:
         for job in jobs.recover(work, silent):
-            _given_up(work, tools, ear, job, now)
+            _given_up(work, tools, tools.ear.of(database), job, now)
 
 
 class Worker:
@@ -101,14 +100,14 @@ class Worker:
         self._now, self._after, self._beat, self._silent = now, after, beat, silent
         self._wake = threading.Event()
         self._number: int | None = None
+        self._unsure = False  # the database was away: the number may be gone, and a job half done
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name="worker", daemon=True)]
         if database.shared:
             self._threads.append(threading.Thread(target=self._live, name="worker's beat", daemon=True))
 
     def start(self) -> None:
-        self._enlist()
-        take_back(self._database, self._tools, self._now(), self._silent)
+        self._begin()
         for thread in self._threads:
             thread.start()
 
@@ -126,10 +125,12 @@ class Worker:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                if self._unsure:
+                    self._begin()
                 busy = run_one(self._database, self._tools, self._transcriber, self._now, self._number)
             except Exception:
                 log.exception("the worker stumbled")
-                busy = False
+                self._unsure, busy = True, False
             if busy:
                 self._after()
                 continue
@@ -145,9 +146,12 @@ class Worker:
             except Exception:
                 log.exception("the worker could not say that it lives")
 
-    def _enlist(self) -> None:
+    def _begin(self) -> None:
+        """Under a number of its own, with what it or others left half done given back."""
         with self._database.work() as work:
             self._number = jobs.enlist(work)
+        take_back(self._database, self._tools, self._now(), self._silent)
+        self._unsure = False
 
 
 def _hints(work: Work, rep: str, seconds: float | None) -> Hints:
