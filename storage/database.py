@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, func, make_url, select
+from sqlalchemy import create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -30,7 +30,7 @@ _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_tim
 # A process that was stopped, or whose machine is gone, must not keep what it had locked: the server ends a
 # transaction that nobody goes on with, and notices within half a minute that the other side is dead.
 _POSTGRES_OPTIONS = {
-    "idle_in_transaction_session_timeout": "60s",
+    "idle_in_transaction_session_timeout": "20s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
@@ -130,9 +130,11 @@ class Database:
         work.committed()
 
     @contextmanager
-    def read(self) -> Iterator[Work]:
-        """A consistent look at the database; writing in it is an error."""
+    def read(self, *, long: bool = False) -> Iterator[Work]:
+        """A consistent look at the database; writing in it is an error. `long`: minutes may pass between queries."""
         with Session(self.reader, expire_on_commit=False) as session, session.begin():
+            if long and self.shared:
+                session.execute(text("set local idle_in_transaction_session_timeout = 0"))
             yield Work(session)
 
     @contextmanager

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from procrastinate.schema import migrations_path
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url, select, text
 from sqlalchemy.exc import InternalError
 
 from bot.cli import main
@@ -95,6 +95,16 @@ def test_sqlite_firms_load_nothing_of_postgresql(tmp_path: Path) -> None:
 def test_a_look_cannot_write(two: tuple[Database, Database]) -> None:
     with pytest.raises(InternalError, match="read-only"), two[0].read() as work:
         people.save_employees(work, [REP])
+
+
+def test_a_long_look_is_not_cut_off_and_a_transaction_nobody_goes_on_with_is(two: tuple[Database, Database]) -> None:
+    """The latter lets go of what a stopped process had locked, within less than a lease."""
+    query = text("show idle_in_transaction_session_timeout")
+    with two[0].read(long=True) as work:
+        assert work.session.scalar(query) == "0"
+    with two[0].work() as work:
+        assert work.session.scalar(query) == "20s"
+    assert leases.SECONDS > 20
 
 
 def test_several_that_start_at_once_migrate_once(url: str) -> None:
