@@ -58,7 +58,9 @@ def open_migrated(folder: Path, name: str = "firm.db") -> Database:
 @cache
 def _empty() -> str:
     """The URL of a closed, migrated database to be copied: walking up all migrations takes longer than a test."""
-    url = database_url(Path(tempfile.mkdtemp(prefix="zoudian-empty-")), keep=True)
+    folder = Path(tempfile.mkdtemp(prefix="zoudian-empty-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    url = database_url(folder, keep=True)
     database = Database(url)
     migrate(database)
     database.close()
