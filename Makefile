@@ -18,9 +18,13 @@ else
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --no-build-isolation
 endif
 
+# What `make test` runs on PostgreSQL too, a minute of it: whatever has most to do with rows and their order.
+ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py transcripts.py) \
+	-k "not test_transcripts and not stopped and not without_trouble or comes_out_as_written"
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test install install-dev check types format browser lock clean
+.PHONY: help demo test test-postgres install install-dev check types format browser lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +34,12 @@ demo: $(VENV)/.runtime ## start the bot with a made-up firm and a chat page on t
 
 test: $(VENV)/.test ## run the tests, those that need a browser left out (ARGS="-k pin" picks some)
 	$(BIN)/python -m pytest $(ARGS)
+ifeq ($(ARGS),)
+	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ON_POSTGRES_TOO)
+endif
+
+test-postgres: $(VENV)/.test ## run the same tests on PostgreSQL, which a pip package brings along
+	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
 
 install: $(VENV)/.runtime ## make the environment with what the bot needs to run
 

@@ -5,7 +5,7 @@ A channel states its abilities; flows never ask which channel they talk through.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from handlers.messages import Media
 from rules.places import Datum
@@ -163,3 +163,18 @@ class Channel(Protocol):
 
     def invite_link(self, token: str) -> str:
         """The address that a new colleague opens to be tied to the account."""
+
+
+@runtime_checkable
+class TakesTurns(Protocol):
+    """A channel that can send while another process receives for it, as where several share one database."""
+
+    @property
+    def receives_alone(self) -> bool:
+        """Whether only one process at a time may receive, because it asks the platform for what there is."""
+
+    async def connect(self) -> None:
+        """Be ready to fetch and send, without receiving."""
+
+    async def pause(self) -> None:
+        """Stop receiving, until `start`; fetching and sending go on."""

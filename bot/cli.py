@@ -29,6 +29,8 @@ SAMPLE_FIRM: Final = Path(__file__).parent / "sample_firm"
 _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "demo": ("bot.run_commands", "demo", "用示例公司试用：先自动演示一次拜访，再打开本机网页"),
     "run": ("bot.run_commands", "run", "启动机器人：本机网页；有令牌就同时启动 Telegram"),
+    "receiver": ("bot.run_commands", "receiver", "只收消息：网页和 webhook，验证、存下、应答（PostgreSQL）"),
+    "worker": ("bot.run_commands", "worker", "只干活：处理存下的消息、转写、提醒、发送（PostgreSQL）"),
     "chat": ("bot.run_commands", "chat", "在终端里和机器人对话"),
     "replay": ("bot.run_commands", "replay", "在全新的数据库上重放一份对话脚本"),
     "transcript": ("bot.run_commands", "transcript", "把存下的一段对话打印成脚本"),
@@ -133,17 +135,31 @@ def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
     """The firm's database as it is."""
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
 
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        database = Database(settings.database_url)
-    except DatabaseBusy as busy:
-        stop(SURROUNDINGS, "cli.busy", file=busy)
-    except OSError as error:
-        stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
+    with _opening(settings):
+        try:
+            database = Database(settings.database_url)
+        except DatabaseBusy as busy:
+            stop(SURROUNDINGS, "cli.busy", file=busy)
     try:
         yield database
     finally:
         database.close()
+
+
+@contextmanager
+def _opening(settings: "Settings") -> Iterator[None]:
+    """Makes the data folder; ends with exit code 3 and what to do where the database cannot be opened."""
+    from storage.database import DatabaseAway, NoDriver  # noqa: PLC0415
+
+    try:
+        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
+    except DatabaseAway as away:
+        stop(SURROUNDINGS, "cli.server_away", url=away)
+    except NoDriver:
+        stop(SURROUNDINGS, "cli.no_driver")
 
 
 @contextmanager
@@ -152,15 +168,12 @@ def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
     from storage.migrate import migrate  # noqa: PLC0415
 
-    try:
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _opening(settings):
         try:
             database, running = Database(settings.database_url), False
             migrate(database)
         except DatabaseBusy:
             database, running = Database(settings.database_url, reads_only=True), True
-    except OSError as error:
-        stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
     try:
         yield database, running
     finally:

@@ -134,7 +134,7 @@ def export(context: click.Context, folder: Path, force: bool) -> None:
     _check_room(folder, force)
     with (
         readable_database(settings) as (database, _),
-        database.read() as work,
+        database.read(long=True) as work,
         progress_bar(len(COLUMNS), "export.writing") as bar,
     ):
         try:

@@ -1,6 +1,9 @@
 """From a delivery to its turn: stored before it is acknowledged, then applied in order of each person.
 
 People run side by side; one person's messages run one after another. Media are fetched and stored before the turn.
+
+Where several processes share the database, each stores what it receives, and whoever gets the lease on a person takes
+that person's messages, whoever stored them.
 """
 
 import asyncio
@@ -17,13 +20,14 @@ from bot.tasks import spawn
 from handlers.receive import apologise, receive
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
-from storage import inbox, people
+from storage import inbox, leases, people
 from storage.database import Database
 from storage.inbox import Delivery
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0  # how often what waits for a second try is looked for
+SHARED_SWEEP_SECONDS = 0.5  # and what other processes stored
 GIVE_UP_FETCHING = timedelta(hours=24)  # Telegram forgets a file's address; the platforms keep media for days
 
 
@@ -38,9 +42,13 @@ class Intake:
         now: Callable[[], datetime],
         after: Callable[[], None],
         threads: int = 4,
+        *,
+        works: bool = True,
     ) -> None:
+        """Unless it `works` it only stores."""
         self._database, self._tools, self._channels = database, tools, channels
         self._now, self._after = now, after
+        self._works = works
         self._pool = ThreadPoolExecutor(threads, "turn")
         self._new: list[tuple[Delivery, asyncio.Future[bool]]] = []
         self._storing: asyncio.Task[None] | None = None
@@ -51,7 +59,8 @@ class Intake:
 
     async def start(self) -> None:
         """Take up what was accepted before the last stop, then look for second tries now and then."""
-        self._sweeper = spawn(self._sweep(), "inbox sweep")
+        if self._works:
+            self._sweeper = spawn(self._sweep(), "inbox sweep")
 
     async def stop(self) -> None:
         """Let running turns end. What comes from now on is stored, until `close`, and waits for the next start."""
@@ -96,7 +105,7 @@ class Intake:
             for (delivery, future), row in zip(batch, ids, strict=True):
                 if not future.done():
                     future.set_result(row is not None)
-                if row is not None and delivery.message is not None and not self._stopping:
+                if row is not None and delivery.message is not None and self._works and not self._stopping:
                     self._line_up(delivery.person, row)
 
     def _store_all(self, deliveries: list[Delivery]) -> list[int | None]:
@@ -117,12 +126,27 @@ class Intake:
         """Apply one person's messages one after another; a failing one keeps the later ones waiting for its retry."""
         queue = self._queues[person]
         try:
+            if self._database.shared:
+                await self._work_off_shared(person)
+                return
             while queue and not self._stopping:
                 if not await self._one(queue[0]):
                     return
                 queue.popleft()
         finally:
             del self._queues[person]
+
+    async def _work_off_shared(self, person: str) -> None:
+        """The same, of everything that is stored of the person, while nobody else is at it."""
+        loop = asyncio.get_running_loop()
+        row = await loop.run_in_executor(self._pool, self._begin, person)
+        try:
+            while row is not None and not self._stopping:
+                if not await self._one(row):
+                    return
+                row = await loop.run_in_executor(self._pool, self._next_of, person)
+        finally:
+            await loop.run_in_executor(self._pool, self._leave, person)
 
     async def _one(self, row: int) -> bool:
         """Fetch what is to be fetched and run the turn. False when it must be tried again later."""
@@ -175,11 +199,27 @@ class Intake:
                     self._line_up(delivery.person, delivery.id)
             except Exception:
                 log.exception("looking for waiting messages failed")
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(SHARED_SWEEP_SECONDS if self._database.shared else SWEEP_SECONDS)
 
     def _waiting(self, busy: frozenset[str]) -> list[Delivery]:
         with self._database.read() as work:
             return inbox.waiting(work, self._now(), busy)
+
+    def _begin(self, person: str) -> int | None:
+        """The first row of a person's to apply, with the lease on them; None when somebody else is at it."""
+        with self._database.work() as work:
+            if not leases.take(work, [f"person:{person}"], self._database.holder):
+                return None
+        return self._next_of(person)
+
+    def _next_of(self, person: str) -> int | None:
+        with self._database.read() as work:
+            delivery = inbox.next_of(work, person, self._now())
+        return None if delivery is None else delivery.id
+
+    def _leave(self, person: str) -> None:
+        with self._database.work() as work:
+            leases.give_back(work, [f"person:{person}"], self._database.holder)
 
     def _load(self, row: int) -> Delivery | None:
         """A delivery of somebody we know; of a stranger nothing is fetched, let alone kept."""

@@ -36,13 +36,37 @@ from storage.migrate import migrate
 @click.pass_context
 def run(context: click.Context) -> None:
     """启动机器人：本机网页聊天；配置了令牌就同时接上 Telegram。按 Ctrl-C 停止，不会丢消息。"""
-    settings = settings_of(context)
+    _run(settings_of(context), "run.started")
+
+
+@click.command()
+@click.pass_context
+def receiver(context: click.Context) -> None:
+    """只收消息：打开网页和 webhook，验证、存下、应答，其余交给 zoudian worker。可以同时开几个；需要 PostgreSQL。
+
+    轮询（不是 webhook）的 Telegram 机器人，同一时刻只由其中一个进程来收。
+    """
+    _run(settings_of(context), "run.receiving", works=False)
+
+
+@click.command()
+@click.pass_context
+def worker(context: click.Context) -> None:
+    """只干活：处理存下的消息、转写语音、到点提醒、发送回复；不打开端口。可以同时开几个；需要 PostgreSQL。"""
+    _run(settings_of(context), "run.working", receives=False)
+
+
+def _run(settings: Settings, started: str, *, receives: bool = True, works: bool = True) -> None:
+    """The bot, or the part of it that is wanted, until it is stopped."""
     set_up_logging(settings)
     with database_of(settings) as database:
-        app = make_app(settings, database)
-        if not has_model(settings.transcribe):
+        if not database.shared and not (receives and works):
+            stop(USAGE, "run.needs_postgres")
+        app = make_app(settings, database, receives=receives, works=works)
+        if works and not has_model(settings.transcribe):
             click.echo(say("run.no_model", model=settings.transcribe.model), err=True)
-        asyncio.run(_serve(app, say("run.started", names=list(app.channels), address=_site(app).site.settings.address)))
+        address = _site(app).site.settings.address
+        asyncio.run(_serve(app, say(started, names=list(app.channels), address=address)))
 
 
 @click.command()

@@ -3,6 +3,8 @@
 One chat's messages go out in order, chats side by side, no faster than the channel allows. A message is marked right
 after the platform took it; only a death between the two repeats it. Where nothing may be sent until the person writes
 again, the row waits for that, and says then that it comes late.
+
+Where several processes share the database, a message is sent by who has the lease on its chat.
 """
 
 import asyncio
@@ -28,7 +30,7 @@ from bot.channels import (
 from bot.pacing import Pacer, calm_moment
 from bot.rendering import details, fits, render
 from bot.tasks import spawn
-from storage import outbox, people
+from storage import leases, outbox, people
 from storage.database import Database, Work
 from storage.files import Files
 from storage.outbox import SHUT, Outgoing
@@ -52,6 +54,7 @@ class Sender:
         zone: tzinfo = UTC,
     ) -> None:
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
+        self._left: set[str] = set()  # chats whose lease is to be given back
         self._pacers = {
             name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
         }
@@ -108,13 +111,33 @@ class Sender:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_due, busy, room)
 
     def _read_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
+        if self._database.shared:
+            return self._take_due(busy, room)
         with self._database.read() as work:
             return outbox.due(work, self._now(), list(self._channels), busy, room)
+
+    def _take_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
+        """What is due in chats that nobody else is sending to. Looked at twice: the lease may come after the message
+        was sent by who had it before.
+        """
+        with self._database.read() as work:
+            found = outbox.due(work, self._now(), list(self._channels), busy, room)
+        left, self._left = self._left, set()
+        if not found and not left:
+            return []
+        with self._database.work() as work:
+            leases.give_back(work, [f"chat:{chat}" for chat in left], self._database.holder)
+            taken = leases.take(work, {f"chat:{_chat(message)}" for message in found}, self._database.holder)
+            still = outbox.still_due(
+                work, self._now(), [message.id for message in found if f"chat:{_chat(message)}" in taken]
+            )
+        self._left |= {name.removeprefix("chat:") for name in taken} - {_chat(message) for message in still}
+        return still
 
     def _start_due(self, due: list[Outgoing]) -> int:
         started = 0
         for message in due:
-            chat = f"{message.channel}:{message.chat_ref}"
+            chat = _chat(message)
             if chat not in self._busy:
                 self._busy[chat] = spawn(self._send_to(chat, message), "send")
                 started += 1
@@ -128,6 +151,8 @@ class Sender:
             await asyncio.sleep(IDLE_SECONDS)
         finally:
             del self._busy[chat]
+            if self._database.shared:
+                self._left.add(chat)
             self._wake.set()
 
     async def _send(self, message: Outgoing) -> None:
@@ -290,3 +315,7 @@ def _may_join(message: Outgoing) -> bool:
     waited for the person to write, it is part of the answer.
     """
     return message.intent not in ("reminder", "alert") or message.error.startswith(SHUT)
+
+
+def _chat(message: Outgoing) -> str:
+    return f"{message.channel}:{message.chat_ref}"

@@ -134,17 +134,31 @@ class TelegramChannel:
             connected = False
         self._receiver = _task(self._receive(connected))
 
-    async def stop(self) -> None:
+    @property
+    def receives_alone(self) -> bool:
+        """Telegram gives its updates to one poller at a time."""
+        return self._settings.mode == "polling"
+
+    async def connect(self) -> None:
+        await self._request.initialize()
+
+    async def pause(self) -> None:
+        """What another process confirms meanwhile is not ours to count on from."""
         self._accept = None
         if self._receiver is not None:
             self._receiver.cancel()
             await asyncio.gather(self._receiver, return_exceptions=True)
             self._receiver = None
+        self._offset = None
+
+    async def stop(self) -> None:
+        await self.pause()
         if self._answers:
             _, late = await asyncio.wait(self._answers, timeout=3)
             for task in late:
                 task.cancel()
         await self._bot.shutdown()
+        await self._request.shutdown()  # the bot leaves open what it did not open itself
 
     async def learn_name(self) -> str:
         """Ask Telegram for the bot's user name, which `invite_link` needs; `start` does so too. Close with `stop`."""

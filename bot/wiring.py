@@ -26,7 +26,7 @@ from handlers.tools import Tools, make_tools
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
-from storage.database import Database
+from storage.database import Database, password_in
 from storage.files import Files, open_files
 from texts import load
 from web.sessions import Sessions, load_key
@@ -78,6 +78,7 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
         telegram.token.get_secret_value(),
         telegram.webhook_secret.get_secret_value(),
         web_values.cookie_key.get_secret_value(),
+        password_in(settings.database_url),
         settings.files.access_key,
         settings.files.secret_key,
         *(one.get_secret_value() for table in (wecom, mp) for one in (table.secret, table.token, table.aes_key)),
@@ -86,8 +87,8 @@ def secret_values(settings: Settings) -> tuple[str, ...]:
     )
 
 
-def make_app(settings: Settings, database: Database) -> App:
-    """The bot of `zoudian run`: the web chat always, Telegram where there is a token."""
+def make_app(settings: Settings, database: Database, *, receives: bool = True, works: bool = True) -> App:
+    """The bot of `zoudian run`, or a part of it: the web chat always, Telegram where there is a token."""
     tools = tools_of(settings, open_files(settings.files))
     site = web_channel(settings, database, tools)
     channels: list[Channel] = [site]
@@ -114,6 +115,8 @@ def make_app(settings: Settings, database: Database) -> App:
         channels,
         model_ready=has_model(settings.transcribe),
         chores=(lambda: invite_spool.take(database, settings.data_dir / "invites"),),
+        receives=receives,
+        works=works,
     )
 
 

@@ -54,6 +54,8 @@ def file(turn: Turn, visit_id: int, words: str) -> None:
 def decide(turn: Turn, appeal_id: int, choice: str) -> None:
     """认可 makes the check-in verified by a named manager; 驳回 leaves the grade. Either way the rep is told."""
     appeal = evidence.appeal(turn.work, appeal_id)
+    if appeal is not None:
+        people.alone(turn.work, appeal.rep)
     visit = visits.load(turn.work, appeal.visit) if appeal is not None else None
     if appeal is None or visit is None or not _may_decide(turn, appeal, visit.outlet):
         turn.say("stale.gone")

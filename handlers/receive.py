@@ -55,7 +55,7 @@ def receive(database: Database, tools: Tools, delivery_id: int, now: datetime) -
         tools.ear.think_ahead(database, message.text, min(message.at, now))
     ear = tools.ear.of(database)
     with database.work() as work:
-        if inbox.load(work, delivery_id) is None:
+        if inbox.take(work, delivery_id) is None:
             return
         handled = _apply(work, tools, ear, delivery, message, prepared, now)
         inbox.done(work, delivery_id, now, "done" if handled else "ignored")
@@ -87,6 +87,9 @@ def _apply(
     user_ref = delivery.person.partition(":")[2]
     met = people.account(work, delivery.channel, user_ref)
     account = joining.recognise(work, delivery, user_ref, now)
+    if account is not None:
+        people.alone(work, account.employee)
+        account = people.account(work, delivery.channel, user_ref)
     employee = people.employee(work, account.employee) if account is not None else None
     if message.kind is Kind.JOIN and message.text:
         return joining.join(work, delivery, user_ref, message, now)

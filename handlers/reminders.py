@@ -23,7 +23,7 @@ def remind(work: Work, now: datetime, limits: Limits) -> int:
 
     One that was meant for the last moment of the day is still in time a few minutes later.
     """
-    due = follow_ups.to_remind(work, now)
+    due = follow_ups.to_remind(work, now, take=True)
     if follow_up.waking(now, limits) > now:
         due = [todo for todo in due if now - todo.remind_at <= LATE]
     for todo in due:

@@ -40,6 +40,9 @@ def note_heard(
 ) -> None:
     """Keep what was heard, put it into the visit, and tell the rep with the card. Hearing twice changes nothing."""
     note = evidence.note(work, note_id)
+    if note is not None:
+        people.alone(work, note.rep)
+        note = evidence.note(work, note_id)
     if note is None or note.state not in ("waiting", "no_model"):
         return
     state = "unsure" if heard.unsure else heard.state

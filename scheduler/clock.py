@@ -17,9 +17,14 @@ EVERY_SECONDS = 10  # bounds what a jump of the clock or a suspended machine can
 
 
 def tick(database: Database, tools: Tools, now: datetime) -> int:
-    """Everything that time brings about: reminders, pushes, a word to who waits for a note. How many were queued."""
+    """Everything that time brings about: reminders, pushes, a word to who waits for a note. How many were queued.
+
+    Several processes may tick: what one is at, the others leave to it.
+    """
     with database.work() as work:
-        made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
+        made = 0
+        if work.if_free("tick"):
+            made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
     return made + recurring_pushes(database, tools.limits, now)
 
 

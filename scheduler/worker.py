@@ -10,6 +10,7 @@ from handlers.voice_notes import Heard, note_heard
 from nlp import guards
 from nlp.audio import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
+from nlp.understand import Understander
 from storage import evidence, firm, jobs
 from storage.database import Database, Work
 from storage.evidence import Note
@@ -22,10 +23,16 @@ CHANNEL_CONFIDENCE = 0.5  # a channel tells no probability: neither sure nor uns
 HOTWORDS = 15  # names worth biasing towards; more would cut the answer (see docs/voice.md)
 
 
-def run_one(database: Database, tools: Tools, transcriber: Transcriber, now: Callable[[], datetime]) -> bool:
-    """Do the next due job. False when there was none."""
+def run_one(
+    database: Database,
+    tools: Tools,
+    transcriber: Transcriber,
+    now: Callable[[], datetime],
+    worker: int | None = None,
+) -> bool:
+    """Do the next due job. False when there was none. `worker` is the number that `jobs.enlist` gave."""
     with database.work() as work:
-        job = jobs.claim(work, now())
+        job = jobs.claim(work, now(), worker)
     if job is None:
         return False
     try:
@@ -99,8 +106,19 @@ def _by_us(tools: Tools, transcriber: Transcriber, note: Note, hints: Hints) -> 
     )
 
 
+def take_back(database: Database, tools: Tools, now: datetime, silent: float = jobs.SILENT_SECONDS) -> None:
+    """Give back what dead workers left; of a note that killed its worker five times the rep is told."""
+    with database.work() as work:
+        for job in jobs.recover(work, silent):
+            _given_up(work, tools, tools.ear.of(database), job, now)
+
+
 class Worker:
-    """Runs jobs in one thread until stopped. `after` is called whenever something may be waiting to be sent."""
+    """Runs jobs in one thread until stopped. `after` is called whenever something may be waiting to be sent.
+
+    Where other workers share the database, a second thread says that this one lives, and looks after those that died:
+    `beat` and `silent` are the seconds for both.
+    """
 
     def __init__(
         self,
@@ -109,39 +127,66 @@ class Worker:
         transcriber: Transcriber,
         now: Callable[[], datetime],
         after: Callable[[], None],
+        *,
+        beat: float = jobs.BEAT_SECONDS,
+        silent: float = jobs.SILENT_SECONDS,
     ) -> None:
         self._database, self._tools, self._transcriber = database, tools, transcriber
-        self._now, self._after = now, after
+        self._now, self._after, self._beat, self._silent = now, after, beat, silent
         self._wake = threading.Event()
-        self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        self._number: int | None = None
+        self._unsure = False  # the database was away: the number may be gone, and a job half done
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, name="worker", daemon=True)]
+        if database.shared:
+            self._threads.append(threading.Thread(target=self._live, name="worker's beat", daemon=True))
 
     def start(self) -> None:
-        with self._database.work() as work:
-            jobs.recover(work)
-        self._thread.start()
+        self._begin()
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         self._wake.set()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Finish the job in hand; one that takes longer is run again at the next start."""
-        self._stopping = True
+        self._stop.set()
         self._wake.set()
-        self._thread.join(timeout)
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stop.is_set():
             try:
-                busy = run_one(self._database, self._tools, self._transcriber, self._now)
+                if self._unsure:
+                    self._begin()
+                busy = run_one(self._database, self._tools, self._transcriber, self._now, self._number)
             except Exception:
                 log.exception("the worker stumbled")
-                busy = False
+                self._unsure, busy = True, False
             if busy:
                 self._after()
                 continue
             self._wake.wait(1.0)
             self._wake.clear()
+
+    def _live(self) -> None:
+        while not self._stop.wait(self._beat):
+            try:
+                with self._database.work() as work:
+                    jobs.beat(work, self._number)
+                take_back(self._database, self._tools, self._now(), self._silent)
+            except Exception:
+                log.exception("the worker could not say that it lives")
+
+    def _begin(self) -> None:
+        """Under a number of its own, with what it or others left half done given back."""
+        with self._database.work() as work:
+            self._number = jobs.enlist(work)
+        take_back(self._database, self._tools, self._now(), self._silent)
+        self._unsure = False
 
 
 def _hints(work: Work, rep: str, seconds: float | None) -> Hints:
@@ -152,13 +197,18 @@ def _hints(work: Work, rep: str, seconds: float | None) -> Hints:
 def _finish(database: Database, tools: Tools, job: Job, heard: Heard, now: datetime) -> None:
     ear = tools.ear.of(database)
     with database.work() as work:
-        note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)
-        jobs.finished(work, job.id)
+        if jobs.still_ours(work, job):
+            note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)
+            jobs.finished(work, job)
 
 
 def _failed(database: Database, tools: Tools, job: Job, now: datetime, error: str) -> None:
     ear = tools.ear.of(database)
     with database.work() as work:
-        if jobs.failed(work, job, now, error):
-            heard = Heard("broken", problem="crashed")
-            note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)
+        if jobs.still_ours(work, job) and jobs.failed(work, job, now, error):
+            _given_up(work, tools, ear, job, now)
+
+
+def _given_up(work: Work, tools: Tools, ear: Understander, job: Job, now: datetime) -> None:
+    heard = Heard("broken", problem="crashed")
+    note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)

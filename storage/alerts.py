@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import select, update
 
 from rules.anomalies import Anomaly, Finding
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import AlertRow, OccurrenceRow, ScheduleRow
 
 
@@ -23,10 +22,9 @@ class Alert:
 
 def add(work: Work, manager: str, day: date, now: datetime, findings: Sequence[Finding]) -> int | None:
     """Keep one manager's alert of one day; None when it was made before."""
-    insert = postgresql.insert if work.session.get_bind().dialect.name == "postgresql" else sqlite.insert
     plain = [[item.rule.value, item.district, list(item.reps), item.days, list(item.visits)] for item in findings]
     return work.session.execute(
-        insert(AlertRow)
+        insert(work, AlertRow)
         .values(manager=manager, kind="daily", local_day=day, made_at=now, findings=plain)
         .on_conflict_do_nothing()
         .returning(AlertRow.id)
@@ -39,31 +37,30 @@ def load(work: Work, alert_id: int) -> Alert | None:
 
 
 def of_day(work: Work, manager: str, day: date) -> list[Alert]:
-    rows = work.session.scalars(select(AlertRow).where(AlertRow.manager == manager, AlertRow.local_day == day))
+    rows = work.session.scalars(
+        select(AlertRow).where(AlertRow.manager == manager, AlertRow.local_day == day).order_by(AlertRow.id)
+    )
     return [_alert(row) for row in rows]
 
 
 def last_due(work: Work, schedule: str, start: datetime) -> datetime:
     """How far a schedule was dealt with; one seen for the first time counts from `start`."""
-    row = work.session.get(ScheduleRow, schedule)
-    if row is None:
-        row = ScheduleRow(name=schedule, last_due=start)
-        work.session.add(row)
-        work.session.flush()
-    return row.last_due
+    first = insert(work, ScheduleRow).values(name=schedule, last_due=start).on_conflict_do_nothing()
+    work.session.execute(first)
+    return work.session.get_one(ScheduleRow, schedule).last_due
 
 
 def occurred(work: Work, schedule: str, day: date, due_at: datetime, outcome: str, now: datetime) -> bool:
     """Note one due moment and advance the schedule. False when another process was first."""
-    insert = postgresql.insert if work.session.get_bind().dialect.name == "postgresql" else sqlite.insert
     fresh = work.session.execute(
-        insert(OccurrenceRow)
+        insert(work, OccurrenceRow)
         .values(schedule=schedule, local_day=day, due_at=due_at, outcome=outcome, made_at=now)
         .on_conflict_do_nothing()
         .returning(OccurrenceRow.schedule)
     ).scalar_one_or_none()
-    row = work.session.get_one(ScheduleRow, schedule)
-    row.last_due = max(row.last_due, due_at)
+    work.session.execute(
+        update(ScheduleRow).where(ScheduleRow.name == schedule, ScheduleRow.last_due < due_at).values(last_due=due_at)
+    )
     return fresh is not None
 
 

@@ -1,26 +1,54 @@
 """Opening the database, and the one way in: `with database.work() as work`, which commits on a clean exit.
 
+On PostgreSQL many transactions, of several processes and machines, run side by side. Where the code relies on being
+alone with something it says so (`Work.alone`, `Work.if_free`), and rows that are to be dealt with once are locked.
+
 On SQLite exactly one connection ever writes and checkpoints (the pool of one makes callers queue in order of
 arrival), a file lock keeps a second process out, and readers are `query_only`. That is fair to many callers, and it
 removes the precondition of SQLite's WAL-reset bug (SQLite before 3.51.3 with two writing connections).
 """
 
 import fcntl
+import json
+import math
+import secrets
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, make_url
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy import create_engine, event, func, make_url, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.orm import Session
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
 
+# A process that was stopped, or whose machine is gone, must not keep what it had locked: the server ends a
+# transaction that nobody goes on with, and notices within half a minute that the other side is dead.
+_POSTGRES_OPTIONS = {
+    "idle_in_transaction_session_timeout": "20s",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "timezone": "UTC",
+}
+_POSTGRES_CONNECTIONS = 8  # kept open; as many again while it is busy
+
 
 class DatabaseBusy(Exception):
     """Another process has this SQLite file open for writing. The argument is the file."""
+
+
+class DatabaseAway(Exception):
+    """The PostgreSQL server does not answer or lets nobody in. The argument is its address, without the password."""
+
+
+class NoDriver(Exception):
+    """The library for PostgreSQL is not installed (the extra `postgres`)."""
 
 
 class Work:
@@ -29,6 +57,25 @@ class Work:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._afterwards: list[Callable[[], None]] = []
+
+    @property
+    def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
+        return self.session.get_bind().dialect.name
+
+    def alone(self, name: str) -> None:
+        """Wait until nobody else is past this point with this name, and keep others from it until the transaction ends.
+
+        On SQLite every transaction that may write is alone anyway.
+        """
+        if self.dialect == "postgresql":
+            self.session.execute(select(func.pg_advisory_xact_lock(_lock_number(name))))
+
+    def if_free(self, name: str) -> bool:
+        """As `alone`, but without waiting: False when somebody else is at it."""
+        if self.dialect != "postgresql":
+            return True
+        return bool(self.session.scalar(select(func.pg_try_advisory_xact_lock(_lock_number(name)))))
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Run `call` once the transaction is committed, never if it is rolled back."""
@@ -39,6 +86,13 @@ class Work:
             call()
 
 
+def insert(work: Work, table: Any) -> Any:
+    """An INSERT that knows ON CONFLICT, as both databases have it. What it did is told by RETURNING; the count of rows
+    that a driver gives is -1 on psycopg.
+    """
+    return postgresql.insert(table) if work.dialect == "postgresql" else sqlite.insert(table)
+
+
 class Database:
     """A firm's database. `url` is an SQLAlchemy URL; for SQLite the folder of the file must exist.
 
@@ -46,7 +100,8 @@ class Database:
     """
 
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
-        self.url = make_url(url)
+        self.url = _known(url)
+        self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self._lock = None
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
@@ -55,7 +110,15 @@ class Database:
             self.writer = _sqlite_engine(url, reads_only=False)
             self.reader = _sqlite_engine(url, reads_only=True)
         else:
-            self.writer = self.reader = create_engine(url, pool_size=8, max_overflow=0, pool_pre_ping=True)
+            self.writer = _postgres_engine(self.url, self.holder)
+            self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            if reads_only:
+                self.writer = self.reader
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes may be working on the same database."""
+        return self.url.get_backend_name() != "sqlite"
 
     @contextmanager
     def work(self) -> Iterator[Work]:
@@ -67,9 +130,11 @@ class Database:
         work.committed()
 
     @contextmanager
-    def read(self) -> Iterator[Work]:
-        """A consistent look at the database; writing in it is an error."""
+    def read(self, *, long: bool = False) -> Iterator[Work]:
+        """A consistent look at the database; writing in it is an error. `long`: minutes may pass between queries."""
         with Session(self.reader, expire_on_commit=False) as session, session.begin():
+            if long and self.shared:
+                session.execute(text("set local idle_in_transaction_session_timeout = 0"))
             yield Work(session)
 
     @contextmanager
@@ -81,8 +146,10 @@ class Database:
     @property
     def version(self) -> str:
         """Which engine this is, for the log."""
-        dialect = self.url.get_backend_name()
-        return f"SQLite {sqlite3.sqlite_version}" if dialect == "sqlite" else dialect
+        if not self.shared:
+            return f"SQLite {sqlite3.sqlite_version}"
+        with self.reader.connect() as connection:
+            return f"PostgreSQL {connection.exec_driver_sql('show server_version').scalar_one()}"
 
     def close(self) -> None:
         self.reader.dispose()
@@ -90,6 +157,25 @@ class Database:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def password_in(url: str) -> str:
+    """The password in a database's URL, to be kept out of logs; empty where there is none."""
+    try:
+        return make_url(url).password or ""
+    except ArgumentError:
+        return ""
+
+
+def _known(url: str) -> URL:
+    """Raises DatabaseAway for what is no URL of a database that we can use, without repeating it."""
+    try:
+        made = make_url(url)
+    except ArgumentError:
+        raise DatabaseAway("?") from None
+    if made.get_backend_name() not in ("sqlite", "postgresql"):
+        raise DatabaseAway(f"{made.get_backend_name()}://")
+    return made
 
 
 def _lock_file(path: Path) -> Any:
@@ -126,6 +212,62 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
     event.listen(engine, "connect", prepare)
     event.listen(engine, "begin", begin)
     return engine
+
+
+def session_name(holder: str) -> str:
+    """What the connections of a process are called on the server, so that others see whether it lives."""
+    return f"zoudian-{holder}"
+
+
+def _postgres_engine(url: URL, holder: str) -> Engine:
+    """Opens one connection at once, so that a wrong address is told when the program starts."""
+    shown = url.render_as_string(hide_password=True)
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    options = " ".join(f"-c {name}={value}" for name, value in _POSTGRES_OPTIONS.items())
+    try:
+        engine = create_engine(
+            url,
+            pool_size=_POSTGRES_CONNECTIONS,
+            max_overflow=_POSTGRES_CONNECTIONS,
+            pool_timeout=60,
+            pool_pre_ping=True,
+            json_serializer=_as_json,
+            connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
+        )
+    except ModuleNotFoundError:
+        raise NoDriver from None
+    try:
+        engine.connect().close()
+    except OperationalError:
+        engine.dispose()
+        raise DatabaseAway(shown) from None
+    return engine
+
+
+def _as_json(value: Any) -> str:
+    """JSON as the standard has it: PostgreSQL refuses Infinity and NaN, which Python writes and SQLite keeps. In their
+    place stands the greatest number there is, which no rule takes for a position or an amount either.
+    """
+    try:
+        return json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return math.copysign(sys.float_info.max, value)
+    return value
+
+
+def _lock_number(name: str) -> Any:
+    """PostgreSQL's advisory locks bear numbers of 64 bits."""
+    return func.hashtextextended(name, 0)
 
 
 def remove_sqlite(path: Path) -> None:

@@ -74,7 +74,7 @@ def add_place(work: Work, rep: str, place: Place, inbox: int | None) -> int:
 
 
 def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
-    rows = work.session.scalars(select(PlaceRow).where(PlaceRow.id.in_(list(ids))))
+    rows = work.session.scalars(select(PlaceRow).where(PlaceRow.id.in_(list(ids))).order_by(PlaceRow.id))
     return {row.id: _place(row) for row in rows}
 
 
@@ -122,7 +122,7 @@ def add_photo(
 
 
 def photos(work: Work, ids: Collection[int]) -> dict[int, Photo]:
-    rows = work.session.scalars(select(PhotoRow).where(PhotoRow.id.in_(list(ids))))
+    rows = work.session.scalars(select(PhotoRow).where(PhotoRow.id.in_(list(ids))).order_by(PhotoRow.id))
     return {row.id: _photo(row) for row in rows}
 
 
@@ -169,7 +169,7 @@ def note_of_inbox(work: Work, delivery: int) -> Note | None:
 
 
 def notes(work: Work, ids: Collection[int]) -> dict[int, Note]:
-    rows = work.session.scalars(select(NoteRow).where(NoteRow.id.in_(list(ids))))
+    rows = work.session.scalars(select(NoteRow).where(NoteRow.id.in_(list(ids))).order_by(NoteRow.id))
     return {row.id: _note(row) for row in rows}
 
 

@@ -30,10 +30,12 @@ def state(work: Work) -> tuple[object, ...]:
 def outlets_around(work: Work, point: Point, degrees: float = 0.05) -> list[Outlet]:
     """Outlets in a box around a point; the caller measures exactly. 0.05 degrees is about 5 km."""
     rows = work.session.scalars(
-        select(OutletRow).where(
+        select(OutletRow)
+        .where(
             OutletRow.lat.between(point.lat - degrees, point.lat + degrees),
             OutletRow.lon.between(point.lon - 2 * degrees, point.lon + 2 * degrees),
         )
+        .order_by(OutletRow.code)
     )
     return [_outlet(row) for row in rows]
 
@@ -44,12 +46,13 @@ def outlet(work: Work, code: str) -> Outlet | None:
 
 
 def outlets_by_code(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
-    rows = work.session.scalars(select(OutletRow).where(OutletRow.code.in_(list(codes))))
+    rows = work.session.scalars(select(OutletRow).where(OutletRow.code.in_(list(codes))).order_by(OutletRow.code))
     return {row.code: _outlet(row) for row in rows}
 
 
 def next_outlet_code(work: Work) -> str:
     """The code for an outlet found by a rep: N0001, N0002 … so that it never collides with the firm's own."""
+    work.alone("outlet code")
     last = work.session.scalar(select(func.max(OutletRow.code)).where(OutletRow.code.like("N____")))
     return f"N{int(last[1:]) + 1:04d}" if last and last[1:].isdigit() else "N0001"
 

@@ -29,8 +29,11 @@ def load(work: Work, todo_id: int) -> FollowUp | None:
     return None if row is None else _follow_up(row)
 
 
-def to_remind(work: Work, now: datetime) -> list[FollowUp]:
-    rows = work.session.scalars(
+def to_remind(work: Work, now: datetime, *, take: bool = False) -> list[FollowUp]:
+    """What is due. With `take` it is kept from others until the transaction ends; what somebody else is changing right
+    now is left to the next time.
+    """
+    query = (
         select(FollowUpRow)
         .where(
             FollowUpRow.state == TodoState.OPEN.value,
@@ -39,6 +42,7 @@ def to_remind(work: Work, now: datetime) -> list[FollowUp]:
         )
         .order_by(FollowUpRow.remind_at, FollowUpRow.id)
     )
+    rows = work.session.scalars(query.with_for_update(skip_locked=True) if take else query)
     return [_follow_up(row) for row in rows]
 
 

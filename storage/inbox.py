@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, null, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import InboxRow
 
 MAX_TRIES = 5
@@ -38,10 +37,8 @@ class Delivery:
 
 def accept(work: Work, delivery: Delivery) -> int | None:
     """Store a delivery; its id, or None when it was delivered before. An unreadable one is stored as dead."""
-    dialect = work.session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     statement = (
-        insert(InboxRow)
+        insert(work, InboxRow)
         .values(
             channel=delivery.channel,
             account=delivery.account,
@@ -57,7 +54,7 @@ def accept(work: Work, delivery: Delivery) -> int | None:
             error=delivery.error,
         )
         .on_conflict_do_nothing()
-        .returning(InboxRow.id)  # not rowcount: that is -1 on psycopg
+        .returning(InboxRow.id)
     )
     return work.session.execute(statement).scalar_one_or_none()
 
@@ -80,10 +77,29 @@ def waiting(work: Work, now: datetime, busy: Collection[str] = (), limit: int = 
     return [_delivery(row) for row in rows]
 
 
+def next_of(work: Work, person: str, now: datetime) -> Delivery | None:
+    """The first delivery of a person that waits to be applied, if its time has come."""
+    row = work.session.scalar(
+        select(InboxRow)
+        .where(InboxRow.state == "new", InboxRow.person == person)
+        .order_by(InboxRow.position, InboxRow.id)
+        .limit(1)
+    )
+    return _delivery(row) if row is not None and (row.not_before is None or row.not_before <= now) else None
+
+
 def load(work: Work, delivery_id: int) -> Delivery | None:
     """A delivery that still waits to be applied, or None when it was dealt with meanwhile."""
     row = work.session.get(InboxRow, delivery_id)
     return _delivery(row) if row is not None and row.state == "new" else None
+
+
+def take(work: Work, delivery_id: int) -> Delivery | None:
+    """As `load`, and nobody else takes it until the transaction ends; who waited for that finds it dealt with."""
+    row = work.session.scalar(
+        select(InboxRow).where(InboxRow.id == delivery_id, InboxRow.state == "new").with_for_update()
+    )
+    return None if row is None else _delivery(row)
 
 
 def keep_message(work: Work, delivery_id: int, message: dict[str, Any]) -> None:

@@ -1,89 +1,113 @@
-"""Slow work as rows of the same database: put in the transaction that asks for it, run at least once, in order of a
-lock, set aside after five tries. On SQLite one process runs them, so a row found running at start lost its process.
+"""Slow work as rows of the same database: asked for in the transaction that needs it, run at least once, in order of a
+lock, set aside after five tries.
+
+On SQLite the rows are a table of ours (storage.job_table) and one process runs them. On PostgreSQL they are jobs of
+Procrastinate (storage.job_procrastinate), and the workers of several machines share them. Both behave alike; one test
+holds for both (tests/test_jobs.py).
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
-
-from sqlalchemy import case, exists, func, or_, select, update
+from datetime import datetime
+from typing import Any, Protocol
 
 from storage.database import Work
-from storage.tables import JobRow
 
 MAX_TRIES = 5
+BEAT_SECONDS = 5.0  # how often a worker of several says that it lives
+SILENT_SECONDS = 20.0  # after this long without a word its jobs are given to others: run again within 30 s
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """`tries` counts this one. `worker` is the number of the worker that has it, None where there is only one."""
+
     task: str
     args: dict[str, Any]
     lock: str | None
     tries: int
     id: int
+    worker: int | None = None
+
+
+class Engine(Protocol):
+    """What both ways of keeping jobs can do; see the functions below."""
+
+    def put(self, work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None) -> int: ...
+
+    def enlist(self, work: Work) -> int | None: ...
+
+    def beat(self, work: Work, worker: int | None) -> None: ...
+
+    def claim(self, work: Work, now: datetime, worker: int | None) -> Job | None: ...
+
+    def still_ours(self, work: Work, job: Job) -> bool: ...
+
+    def finished(self, work: Work, job: Job) -> None: ...
+
+    def failed(self, work: Work, job: Job, now: datetime, error: str) -> bool: ...
+
+    def recover(self, work: Work, silent: float) -> list[Job]: ...
+
+    def counts(self, work: Work) -> dict[str, int]: ...
 
 
 def put(work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None = None) -> int:
-    """Ask for work. Jobs of one lock run strictly one after another, in the order they were put."""
-    row = JobRow(task=task, args=args, lock=lock, state="ready", run_at=now, tries=0, error="")
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    """Ask for work; its number. Jobs of one lock run strictly one after another, in the order they were put."""
+    return _engine(work).put(work, task, args, now, lock)
 
 
-def claim(work: Work, now: datetime) -> Job | None:
-    """Take the next job that is due. The try is counted here, so that one which kills its worker is counted too."""
-    earlier = JobRow.__table__.alias()
-    held = exists().where(
-        earlier.c.lock == JobRow.lock, earlier.c.state.in_(["ready", "running"]), earlier.c.id < JobRow.id
-    )
-    row = work.session.scalar(
-        select(JobRow)
-        .where(JobRow.state == "ready", JobRow.run_at <= now, or_(JobRow.lock.is_(None), ~held))
-        .order_by(JobRow.id)
-        .limit(1)
-    )
-    if row is None:
-        return None
-    row.state = "running"
-    row.tries += 1
-    work.session.flush()
-    return Job(task=row.task, args=row.args, lock=row.lock, tries=row.tries, id=row.id)
+def enlist(work: Work) -> int | None:
+    """A number for a worker that begins; None where there can be only one."""
+    return _engine(work).enlist(work)
 
 
-def finished(work: Work, job_id: int) -> None:
-    row = work.session.get(JobRow, job_id)
-    if row is not None:
-        work.session.delete(row)
+def beat(work: Work, worker: int | None) -> None:
+    """The worker lives."""
+    _engine(work).beat(work, worker)
+
+
+def claim(work: Work, now: datetime, worker: int | None = None) -> Job | None:
+    """Take the next job that is due. A try that kills its worker counts too."""
+    return _engine(work).claim(work, now, worker)
+
+
+def still_ours(work: Work, job: Job) -> bool:
+    """Whether the job is still with who claimed it: a worker that was silent for too long has lost it to another."""
+    return _engine(work).still_ours(work, job)
+
+
+def finished(work: Work, job: Job) -> None:
+    """Done; its row goes, in the transaction of what it did."""
+    _engine(work).finished(work, job)
 
 
 def failed(work: Work, job: Job, now: datetime, error: str) -> bool:
     """Put back after a growing pause (1 s, 4 s, 16 s …). True when it was the last try and the job is set aside."""
-    dead = job.tries >= MAX_TRIES
-    work.session.execute(
-        update(JobRow)
-        .where(JobRow.id == job.id)
-        .values(
-            state="dead" if dead else "ready",
-            run_at=now + timedelta(seconds=min(3600, 4 ** (job.tries - 1))),
-            error=error[:500],
-        )
-    )
-    return dead
+    return _engine(work).failed(work, job, now, error)
 
 
-def recover(work: Work) -> int:
-    """At start: give back what a dead process left running; set aside what died five times. How many were found."""
-    spent = JobRow.tries >= MAX_TRIES
-    found = work.session.execute(
-        update(JobRow)
-        .where(JobRow.state == "running")
-        .values(state=case((spent, "dead"), else_="ready"), error=case((spent, "the process died"), else_=JobRow.error))
-        .returning(JobRow.id)
-    )
-    return len(found.all())
+def recover(work: Work, silent: float = SILENT_SECONDS) -> list[Job]:
+    """Give back what dead workers left running: those which have not said for `silent` seconds that they live. Returns
+    the jobs that were set aside because it was their last try.
+    """
+    return _engine(work).recover(work, silent)
 
 
 def counts(work: Work) -> dict[str, int]:
-    rows = work.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
-    return {state: count for state, count in rows}
+    """How many are ready, running and dead; a state that none is in may be absent."""
+    return _engine(work).counts(work)
+
+
+def pause(tries: int) -> float:
+    """Seconds before the next try, after `tries` tries."""
+    return float(min(3600, 4 ** (tries - 1)))
+
+
+def _engine(work: Work) -> Engine:
+    if work.dialect == "postgresql":
+        from storage import job_procrastinate  # noqa: PLC0415 - an extra that SQLite firms do not install
+
+        return job_procrastinate
+    from storage import job_table  # noqa: PLC0415 - it needs what stands above
+
+    return job_table

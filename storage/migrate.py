@@ -9,11 +9,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
 from storage.database import Database
 from storage.tables import Base
 
+_MIGRATING = 0x5A4F5544  # the number of the lock: any that nobody else uses
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -47,15 +50,25 @@ def newest(scripts: Path = SCRIPTS) -> str | None:
 def differences(database: Database) -> list[object]:
     """How the tables of a database differ from storage.tables; empty when they are the same."""
     with database.connection() as connection:
-        return list(compare_metadata(MigrationContext.configure(connection), Base.metadata))
+        ours = {"include_name": _ours}
+        return list(compare_metadata(MigrationContext.configure(connection, opts=ours), Base.metadata))
+
+
+def _ours(name: str | None, kind: str, _parents: object) -> bool:
+    return kind != "table" or not (name or "").startswith("procrastinate_")
 
 
 @contextmanager
 def _alembic(database: Database, scripts: Path) -> Iterator[Config]:
     config = _config(scripts)
     with _references_unchecked(database), database.connection() as connection:
+        if connection.dialect.name == "postgresql":  # several processes may start at once: one migrates, the rest wait
+            connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
         config.attributes["connection"] = connection
-        yield config
+        try:
+            yield config
+        except IntegrityError as trouble:
+            raise BrokenReferences(str(trouble.orig)) from None
         _check_references(connection)
 
 

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import OutboxRow
 
 MAX_TRIES = 8
@@ -40,11 +39,13 @@ class Outgoing:
 
 
 def queue(work: Work, message: Outgoing) -> int | None:
-    """Queue a message; its id, or None when one with the same dedupe key was queued before."""
-    dialect = work.session.get_bind().dialect.name
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    """Queue a message; its id, or None when one with the same dedupe key was queued before.
+
+    Within a chat ids grow in the order of the commits: whoever saw one will never find a smaller one later.
+    """
+    work.alone(f"chat:{message.channel}:{message.chat_ref}")
     statement = (
-        insert(OutboxRow)
+        insert(work, OutboxRow)
         .values(
             dedupe_key=message.dedupe_key,
             account=message.account,
@@ -82,6 +83,17 @@ def due(
     )
     rows = work.session.scalars(
         select(OutboxRow).where(OutboxRow.id.in_(heads), OutboxRow.due_at <= now).order_by(OutboxRow.id).limit(limit)
+    )
+    return [_outgoing(row) for row in rows]
+
+
+def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]:
+    """Those of these messages that nobody dealt with meanwhile."""
+    rows = work.session.scalars(
+        select(OutboxRow)
+        .where(OutboxRow.id.in_(list(ids)), OutboxRow.state == "due", OutboxRow.due_at <= now)
+        .order_by(OutboxRow.id)
+        .execution_options(populate_existing=True)
     )
     return [_outgoing(row) for row in rows]
 

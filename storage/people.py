@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from rules.people import Employee, Role
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow
 
 
@@ -88,6 +88,14 @@ def knows(work: Work, channel: str, user_ref: str) -> bool:
     return account(work, channel, user_ref) is not None
 
 
+def alone(work: Work, code: str) -> None:
+    """Only one transaction at a time works on what an employee does: the messages of all the accounts, the notes heard,
+    a manager's decision. What was read before is out of date now and read anew when it is asked for again.
+    """
+    work.alone(f"employee:{code}")
+    work.session.expire_all()
+
+
 def save_employees(work: Work, people: Sequence[Employee]) -> None:
     """New and changed people. An account that the import no longer names stops getting what is pushed."""
     for person in people:
@@ -136,6 +144,7 @@ def group_accounts(work: Work) -> list[Account]:
 
 def link(work: Work, made: Account, now: datetime) -> Account:
     """Tie a chat account to an employee; one that was tied to somebody else before is moved."""
+    work.alone(f"account:{made.channel}:{made.user_ref}")
     row = work.session.scalar(
         select(AccountRow).where(AccountRow.channel == made.channel, AccountRow.user_ref == made.user_ref)
     )
@@ -150,18 +159,11 @@ def link(work: Work, made: Account, now: datetime) -> Account:
 
 
 def save_account(work: Work, kept: Account) -> None:
-    work.session.execute(
-        update(AccountRow)
-        .where(AccountRow.id == kept.id)
-        .values(
-            chat_ref=kept.chat_ref,
-            language=kept.language,
-            reachable=kept.reachable,
-            current_visit=kept.current_visit,
-            current_question=kept.current_question,
-            expects=kept.expects,
-        )
-    )
+    """Only what differs from what this transaction read is written: a reminder may ask something in the meantime."""
+    row = work.session.get_one(AccountRow, kept.id)
+    row.chat_ref, row.language, row.reachable = kept.chat_ref, kept.language, kept.reachable
+    row.current_visit, row.current_question, row.expects = kept.current_visit, kept.current_question, kept.expects
+    work.session.flush()
 
 
 def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
@@ -186,16 +188,16 @@ def new_invite(employee_code: str, now: datetime, hours: int = 72) -> tuple[str,
 
 def keep_invite(work: Work, invite: Invite) -> None:
     """Store an invite; one that is stored already stays as it is, used or not."""
-    if work.session.get(InviteRow, invite.token_hash) is None:
-        work.session.add(
-            InviteRow(
-                token_hash=invite.token_hash,
-                employee=invite.employee,
-                made_at=invite.made_at,
-                expires_at=invite.expires_at,
-            )
+    work.session.execute(
+        insert(work, InviteRow)
+        .values(
+            token_hash=invite.token_hash,
+            employee=invite.employee,
+            made_at=invite.made_at,
+            expires_at=invite.expires_at,
         )
-        work.session.flush()
+        .on_conflict_do_nothing()
+    )
 
 
 def make_invite(work: Work, employee_code: str, now: datetime, hours: int = 72) -> str:

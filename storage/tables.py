@@ -3,10 +3,10 @@
 from datetime import UTC, date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -31,7 +31,52 @@ class Utc(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+# As PostgreSQL names what is given no name, so that tables made before there was this convention fit it too.
+NAMES = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+}
+
+
+def _storable(value: str | None) -> str | None:
+    return value.replace("\x00", "") if value and "\x00" in value else value
+
+
+class Line(TypeDecorator[str]):
+    """A short text; its length is told, not held (SQLite does not, and PostgreSQL gains nothing by it).
+
+    NUL, which PostgreSQL's text cannot hold and nobody can see, is left out.
+    """
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, length: int) -> None:
+        super().__init__(length)
+        self.length = length
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        return dialect.type_descriptor(String() if dialect.name == "postgresql" else String(self.length))
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return _storable(value)
+
+
+class Words(TypeDecorator[str]):
+    """Text of any length, without NUL."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return _storable(value)
+
+
 class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMES)
     type_annotation_map = {datetime: Utc(), dict[str, Any]: JSON(), list[Any]: JSON()}  # noqa: RUF012 - SQLAlchemy's form
 
 
@@ -40,38 +85,38 @@ class Base(DeclarativeBase):
 
 class EmployeeRow(Base):
     __tablename__ = "employee"
-    code: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(80), index=True)
-    role: Mapped[str] = mapped_column(String(20))
+    code: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Line(80), index=True)
+    role: Mapped[str] = mapped_column(Line(20))
     districts: Mapped[list[Any]]
-    manager: Mapped[str | None] = mapped_column(String(40))
+    manager: Mapped[str | None] = mapped_column(Line(40))
     active: Mapped[bool]
-    wecom: Mapped[str] = mapped_column(String(64), index=True, server_default="")
+    wecom: Mapped[str] = mapped_column(Line(64), index=True, server_default="")
 
 
 class OutletRow(Base):
     __tablename__ = "outlet"
-    code: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(120), index=True)
-    kind: Mapped[str] = mapped_column(String(40))
-    district: Mapped[str] = mapped_column(String(40), index=True)
-    address: Mapped[str] = mapped_column(Text)
+    code: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Line(120), index=True)
+    kind: Mapped[str] = mapped_column(Line(40))
+    district: Mapped[str] = mapped_column(Line(40), index=True)
+    address: Mapped[str] = mapped_column(Words)
     lat: Mapped[float | None]
     lon: Mapped[float | None]
     rep: Mapped[str | None] = mapped_column(ForeignKey("employee.code"), index=True)
     first_contact_on: Mapped[date | None]
-    delivery: Mapped[str] = mapped_column(Text)
+    delivery: Mapped[str] = mapped_column(Words)
     aliases: Mapped[list[Any]]
-    created_by_visit: Mapped[int | None]
+    created_by_visit: Mapped[int | None] = mapped_column(BigId)
 
 
 class ProductRow(Base):
     __tablename__ = "product"
-    code: Mapped[str] = mapped_column(String(40), primary_key=True)
-    name: Mapped[str] = mapped_column(String(120))
+    code: Mapped[str] = mapped_column(Line(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Line(120))
     aliases: Mapped[list[Any]]
-    line: Mapped[str] = mapped_column(String(40))
-    spec: Mapped[str] = mapped_column(String(80))
+    line: Mapped[str] = mapped_column(Line(40))
+    spec: Mapped[str] = mapped_column(Line(80))
     units: Mapped[list[Any]]
     price_fen: Mapped[int | None]
     is_new: Mapped[bool]
@@ -79,8 +124,8 @@ class ProductRow(Base):
 
 class CompetitorRow(Base):
     __tablename__ = "competitor"
-    name: Mapped[str] = mapped_column(String(80), primary_key=True)
-    line: Mapped[str] = mapped_column(String(40))
+    name: Mapped[str] = mapped_column(Line(80), primary_key=True)
+    line: Mapped[str] = mapped_column(Line(40))
 
 
 # --- people and their chats -------------------------------------------------------------------------------------------
@@ -92,21 +137,21 @@ class AccountRow(Base):
     __tablename__ = "account"
     __table_args__ = (UniqueConstraint("channel", "user_ref"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    channel: Mapped[str] = mapped_column(String(20))
-    user_ref: Mapped[str] = mapped_column(String(120))
-    chat_ref: Mapped[str] = mapped_column(String(120))
+    channel: Mapped[str] = mapped_column(Line(20))
+    user_ref: Mapped[str] = mapped_column(Line(120))
+    chat_ref: Mapped[str] = mapped_column(Line(120))
     employee: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
-    language: Mapped[str] = mapped_column(String(10))
+    language: Mapped[str] = mapped_column(Line(10))
     linked_at: Mapped[datetime]
     reachable: Mapped[bool]
-    current_visit: Mapped[int | None]
-    current_question: Mapped[int | None]
+    current_visit: Mapped[int | None] = mapped_column(BigId)
+    current_question: Mapped[int | None] = mapped_column(BigId)
     expects: Mapped[dict[str, Any] | None]
 
 
 class InviteRow(Base):
     __tablename__ = "invite"
-    token_hash: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_hash: Mapped[str] = mapped_column(Line(64), primary_key=True)
     employee: Mapped[str] = mapped_column(ForeignKey("employee.code"))
     made_at: Mapped[datetime]
     expires_at: Mapped[datetime]
@@ -119,9 +164,9 @@ class QuestionRow(Base):
     __tablename__ = "question"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     account: Mapped[int] = mapped_column(ForeignKey("account.id"), index=True)
-    about: Mapped[str] = mapped_column(String(20))
-    subject: Mapped[int]
-    step: Mapped[str] = mapped_column(String(40))
+    about: Mapped[str] = mapped_column(Line(20))
+    subject: Mapped[int] = mapped_column(BigId)
+    step: Mapped[str] = mapped_column(Line(40))
     options: Mapped[list[Any]]
     multi: Mapped[bool]
     asked_at: Mapped[datetime]
@@ -140,20 +185,20 @@ class InboxRow(Base):
         Index("ix_inbox_waiting", "state", "person", "position"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    channel: Mapped[str] = mapped_column(String(20))
-    account: Mapped[str] = mapped_column(String(80))
-    delivery_key: Mapped[str] = mapped_column(String(200))
-    person: Mapped[str] = mapped_column(String(160))
+    channel: Mapped[str] = mapped_column(Line(20))
+    account: Mapped[str] = mapped_column(Line(80))
+    delivery_key: Mapped[str] = mapped_column(Line(200))
+    person: Mapped[str] = mapped_column(Line(160))
     position: Mapped[int] = mapped_column(BigInteger)  # the platform's own order within one person, where it has one
-    chat_ref: Mapped[str] = mapped_column(String(120))
+    chat_ref: Mapped[str] = mapped_column(Line(120))
     raw: Mapped[dict[str, Any]]
     message: Mapped[dict[str, Any] | None]
     received_at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(Line(10))
     tries: Mapped[int]
     not_before: Mapped[datetime | None]
     done_at: Mapped[datetime | None]
-    error: Mapped[str] = mapped_column(Text)
+    error: Mapped[str] = mapped_column(Words)
 
 
 class OutboxRow(Base):
@@ -164,21 +209,21 @@ class OutboxRow(Base):
     __tablename__ = "outbox"
     __table_args__ = (UniqueConstraint("dedupe_key"), Index("ix_outbox_due", "state", "due_at", "id"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    dedupe_key: Mapped[str] = mapped_column(String(200))
+    dedupe_key: Mapped[str] = mapped_column(Line(200))
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
-    channel: Mapped[str] = mapped_column(String(20))
-    chat_ref: Mapped[str] = mapped_column(String(120))
-    intent: Mapped[str] = mapped_column(String(12))  # reply, reminder, alert, notice (hurries nobody), refusal
+    channel: Mapped[str] = mapped_column(Line(20))
+    chat_ref: Mapped[str] = mapped_column(Line(120))
+    intent: Mapped[str] = mapped_column(Line(12))  # reply, reminder, alert, notice (hurries nobody), refusal
     body: Mapped[dict[str, Any]]
-    in_reply_to: Mapped[int | None]
+    in_reply_to: Mapped[int | None] = mapped_column(BigId)
     made_at: Mapped[datetime]
     due_at: Mapped[datetime]
     not_after: Mapped[datetime | None]
-    state: Mapped[str] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(Line(10))
     tries: Mapped[int]
     sent_at: Mapped[datetime | None]
-    provider_id: Mapped[str] = mapped_column(String(120))
-    error: Mapped[str] = mapped_column(Text)
+    provider_id: Mapped[str] = mapped_column(Line(120))
+    error: Mapped[str] = mapped_column(Words)
 
 
 class CardRow(Base):
@@ -189,16 +234,16 @@ class CardRow(Base):
     """
 
     __tablename__ = "card"
-    task_id: Mapped[str] = mapped_column(String(128), primary_key=True)
-    account: Mapped[str] = mapped_column(String(80))
-    chat_ref: Mapped[str] = mapped_column(String(120))
+    task_id: Mapped[str] = mapped_column(Line(128), primary_key=True)
+    account: Mapped[str] = mapped_column(Line(80))
+    chat_ref: Mapped[str] = mapped_column(Line(120))
     question: Mapped[int] = mapped_column(BigInteger, index=True)
     again: Mapped[bool]  # a second tap is as welcome as the first
     made_at: Mapped[datetime] = mapped_column(index=True)
     sent_at: Mapped[datetime | None]
-    message_id: Mapped[str] = mapped_column(String(200))
-    sent_code: Mapped[str] = mapped_column(String(200))
-    tapped_code: Mapped[str] = mapped_column(String(200))
+    message_id: Mapped[str] = mapped_column(Line(200))
+    sent_code: Mapped[str] = mapped_column(Line(200))
+    tapped_code: Mapped[str] = mapped_column(Line(200))
     tapped_at: Mapped[datetime | None]
     tries: Mapped[int]
     ended_at: Mapped[datetime | None]  # shown as answered, or no longer to be changed
@@ -208,8 +253,8 @@ class PushBudgetRow(Base):
     """How many messages may still be pushed to one person, after a message of theirs and after a click or scan."""
 
     __tablename__ = "push_budget"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
+    channel: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    chat_ref: Mapped[str] = mapped_column(Line(120), primary_key=True)
     message_left: Mapped[int]
     message_until: Mapped[datetime | None]
     action_left: Mapped[int]
@@ -220,9 +265,9 @@ class PushGrantRow(Base):
     """How often a person agreed to be sent one template of 订阅通知 that was not used yet."""
 
     __tablename__ = "push_grant"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    chat_ref: Mapped[str] = mapped_column(String(120), primary_key=True)
-    template: Mapped[str] = mapped_column(String(120), primary_key=True)
+    channel: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    chat_ref: Mapped[str] = mapped_column(Line(120), primary_key=True)
+    template: Mapped[str] = mapped_column(Line(120), primary_key=True)
     left: Mapped[int]
 
 
@@ -230,10 +275,10 @@ class PassiveAnswerRow(Base):
     """What one delivery was answered with in the same breath, so that a repeat of it gets the same answer."""
 
     __tablename__ = "passive_answer"
-    channel: Mapped[str] = mapped_column(String(20), primary_key=True)
-    account: Mapped[str] = mapped_column(String(80), primary_key=True)
-    delivery_key: Mapped[str] = mapped_column(String(200), primary_key=True)
-    text: Mapped[str] = mapped_column(Text)
+    channel: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    account: Mapped[str] = mapped_column(Line(80), primary_key=True)
+    delivery_key: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    text: Mapped[str] = mapped_column(Words)
     at: Mapped[datetime] = mapped_column(index=True)
 
 
@@ -243,13 +288,22 @@ class JobRow(Base):
     __tablename__ = "job"
     __table_args__ = (Index("ix_job_due", "state", "run_at"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
-    task: Mapped[str] = mapped_column(String(40))
+    task: Mapped[str] = mapped_column(Line(40))
     args: Mapped[dict[str, Any]]
-    lock: Mapped[str | None] = mapped_column(String(160), index=True)
-    state: Mapped[str] = mapped_column(String(10))
+    lock: Mapped[str | None] = mapped_column(Line(160), index=True)
+    state: Mapped[str] = mapped_column(Line(10))
     run_at: Mapped[datetime]
     tries: Mapped[int]
-    error: Mapped[str] = mapped_column(Text)
+    error: Mapped[str] = mapped_column(Words)
+
+
+class LeaseRow(Base):
+    """Who is at something that one process alone may do: a person's turns, a chat's messages, polling an account."""
+
+    __tablename__ = "lease"
+    name: Mapped[str] = mapped_column(Line(220), primary_key=True)
+    holder: Mapped[str] = mapped_column(Line(40), index=True)
+    until: Mapped[datetime]
 
 
 # --- visits and their evidence ----------------------------------------------------------------------------------------
@@ -261,14 +315,14 @@ class VisitRow(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
     outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"), index=True)
-    state: Mapped[str] = mapped_column(String(10), index=True)
-    outcome: Mapped[str | None] = mapped_column(String(10))
+    state: Mapped[str] = mapped_column(Line(10), index=True)
+    outcome: Mapped[str | None] = mapped_column(Line(10))
     opened_at: Mapped[datetime]
     touched_at: Mapped[datetime | None]
     left_at: Mapped[datetime | None]
     closed_at: Mapped[datetime | None]
     local_day: Mapped[date]
-    grade: Mapped[str | None] = mapped_column(String(14))
+    grade: Mapped[str | None] = mapped_column(Line(14))
     reasons: Mapped[list[Any]]
     answers: Mapped[dict[str, Any]]
     late_entry: Mapped[bool]
@@ -281,7 +335,7 @@ class VisitChangeRow(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
-    inbox: Mapped[int | None]
+    inbox: Mapped[int | None] = mapped_column(BigId)
     at: Mapped[datetime]
     before: Mapped[dict[str, Any] | None]
     after: Mapped[dict[str, Any]]
@@ -300,13 +354,13 @@ class ConfirmationRow(Base):
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     at: Mapped[datetime] = mapped_column(index=True)
-    field: Mapped[str] = mapped_column(String(20))
+    field: Mapped[str] = mapped_column(Line(20))
     item: Mapped[int]
-    rule: Mapped[str] = mapped_column(String(120))
+    rule: Mapped[str] = mapped_column(Line(120))
     proposed: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=False)
     confirmed: Mapped[Any] = mapped_column(JSON(none_as_null=True), nullable=True)
-    verdict: Mapped[str] = mapped_column(String(12))
-    quote: Mapped[str] = mapped_column(Text)
+    verdict: Mapped[str] = mapped_column(Line(12))
+    quote: Mapped[str] = mapped_column(Words)
     confidence: Mapped[float]
 
 
@@ -319,11 +373,11 @@ class PlaceRow(Base):
     lon: Mapped[float]
     raw_lat: Mapped[float]
     raw_lon: Mapped[float]
-    datum: Mapped[str] = mapped_column(String(8))
-    kind: Mapped[str] = mapped_column(String(12))
+    datum: Mapped[str] = mapped_column(Line(8))
+    kind: Mapped[str] = mapped_column(Line(12))
     accuracy_m: Mapped[float | None]
     fixed_at: Mapped[datetime | None]
-    inbox: Mapped[int | None]
+    inbox: Mapped[int | None] = mapped_column(BigId)
 
 
 class PhotoRow(Base):
@@ -332,17 +386,17 @@ class PhotoRow(Base):
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     visit: Mapped[int | None] = mapped_column(ForeignKey("visit.id"), index=True)
     at: Mapped[datetime]
-    file: Mapped[str] = mapped_column(String(80), index=True)
-    mime: Mapped[str] = mapped_column(String(40))
+    file: Mapped[str] = mapped_column(Line(80), index=True)
+    mime: Mapped[str] = mapped_column(Line(40))
     width: Mapped[int]
     height: Mapped[int]
     taken_at: Mapped[datetime | None]
     taken_lat: Mapped[float | None]
     taken_lon: Mapped[float | None]
-    phash: Mapped[str] = mapped_column(String(64))
+    phash: Mapped[str] = mapped_column(Line(64))
     phash_quality: Mapped[int]
-    same_as: Mapped[int | None]
-    inbox: Mapped[int | None]
+    same_as: Mapped[int | None] = mapped_column(BigId)
+    inbox: Mapped[int | None] = mapped_column(BigId)
 
 
 class NoteRow(Base):
@@ -356,17 +410,17 @@ class NoteRow(Base):
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     visit: Mapped[int | None] = mapped_column(ForeignKey("visit.id"), index=True)
     at: Mapped[datetime]
-    file: Mapped[str] = mapped_column(String(80))
-    mime: Mapped[str] = mapped_column(String(40))
+    file: Mapped[str] = mapped_column(Line(80))
+    mime: Mapped[str] = mapped_column(Line(40))
     seconds: Mapped[float | None]
-    state: Mapped[str] = mapped_column(String(10), index=True)
-    text: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(Line(10), index=True)
+    text: Mapped[str] = mapped_column(Words)
     confidence: Mapped[float | None]
-    engine: Mapped[str] = mapped_column(String(80))
-    channel: Mapped[str] = mapped_column(String(20), server_default="")
-    channel_text: Mapped[str] = mapped_column(Text, server_default="")
+    engine: Mapped[str] = mapped_column(Line(80))
+    channel: Mapped[str] = mapped_column(Line(20), server_default="")
+    channel_text: Mapped[str] = mapped_column(Words, server_default="")
     heard_at: Mapped[datetime | None]
-    inbox: Mapped[int | None]
+    inbox: Mapped[int | None] = mapped_column(BigId)
 
 
 class AppealRow(Base):
@@ -374,9 +428,9 @@ class AppealRow(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
-    words: Mapped[str] = mapped_column(Text)
+    words: Mapped[str] = mapped_column(Words)
     at: Mapped[datetime]
-    state: Mapped[str] = mapped_column(String(10))  # open, upheld, rejected
+    state: Mapped[str] = mapped_column(Line(10))  # open, upheld, rejected
     decided_by: Mapped[str | None] = mapped_column(ForeignKey("employee.code"))
     decided_at: Mapped[datetime | None]
 
@@ -390,10 +444,10 @@ class FollowUpRow(Base):
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
     first: Mapped[date]
     last: Mapped[date]
-    time: Mapped[str | None] = mapped_column(String(12))
-    quote: Mapped[str] = mapped_column(Text)
-    what: Mapped[str] = mapped_column(Text)
-    state: Mapped[str] = mapped_column(String(10))
+    time: Mapped[str | None] = mapped_column(Line(12))
+    quote: Mapped[str] = mapped_column(Words)
+    what: Mapped[str] = mapped_column(Words)
+    state: Mapped[str] = mapped_column(Line(10))
     remind_at: Mapped[datetime]
     reminded_at: Mapped[datetime | None]
     made_by_itself: Mapped[bool]
@@ -411,7 +465,7 @@ class AlertRow(Base):
     __table_args__ = (UniqueConstraint("manager", "local_day", "kind"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     manager: Mapped[str] = mapped_column(ForeignKey("employee.code"))
-    kind: Mapped[str] = mapped_column(String(20))
+    kind: Mapped[str] = mapped_column(Line(20))
     local_day: Mapped[date] = mapped_column(index=True)
     made_at: Mapped[datetime]
     findings: Mapped[list[Any]]
@@ -421,7 +475,7 @@ class ScheduleRow(Base):
     """How far a recurring push has been dealt with."""
 
     __tablename__ = "schedule"
-    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    name: Mapped[str] = mapped_column(Line(40), primary_key=True)
     last_due: Mapped[datetime]
 
 
@@ -429,10 +483,10 @@ class OccurrenceRow(Base):
     """One due moment of a schedule, dealt with once. `outcome`: made, late."""
 
     __tablename__ = "occurrence"
-    schedule: Mapped[str] = mapped_column(String(40), primary_key=True)
+    schedule: Mapped[str] = mapped_column(Line(40), primary_key=True)
     local_day: Mapped[date] = mapped_column(primary_key=True)
     due_at: Mapped[datetime]
-    outcome: Mapped[str] = mapped_column(String(8))
+    outcome: Mapped[str] = mapped_column(Line(8))
     made_at: Mapped[datetime]
 
 
@@ -440,11 +494,11 @@ class ApiTokenRow(Base):
     """An access token (or ticket) of a WeChat API, who is fetching the next one until when, and the last failure."""
 
     __tablename__ = "api_token"
-    name: Mapped[str] = mapped_column(String(160), primary_key=True)
-    value: Mapped[str | None] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Line(160), primary_key=True)
+    value: Mapped[str | None] = mapped_column(Words)
     fetched_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     claimed_until: Mapped[datetime | None]
     retry_at: Mapped[datetime | None]
     errcode: Mapped[int | None]
-    trouble: Mapped[str | None] = mapped_column(Text)
+    trouble: Mapped[str | None] = mapped_column(Words)

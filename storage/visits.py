@@ -56,7 +56,7 @@ def last_at_outlet(work: Work, outlet: str, limit: int = 5) -> list[Visit]:
 
 
 def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
-    rows = work.session.scalars(select(VisitRow).where(VisitRow.id.in_(list(ids))))
+    rows = work.session.scalars(select(VisitRow).where(VisitRow.id.in_(list(ids))).order_by(VisitRow.id))
     return {row.id: visit_of(row) for row in rows}
 
 

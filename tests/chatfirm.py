@@ -1,6 +1,5 @@
-"""The sample firm on a real SQLite file, fresh for every test, with one ear for all: building it takes a second."""
+"""The sample firm on a real database, fresh for every test, with one ear for all: building it takes a second."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,6 +14,7 @@ from rules.limits import Limits
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.migrate import migrate
+from tests.databases import database_url
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_FIRM = ROOT / "bot" / "sample_firm"
@@ -22,26 +22,30 @@ TRANSCRIPTS = sorted((ROOT / "tests" / "transcripts").glob("*.txt"))
 
 
 @cache
-def template() -> Path:
-    """A closed database with the sample firm in it, to be copied."""
-    path = Path(mkdtemp(prefix="zoudian-firm-")) / "firm.db"
-    database = Database(f"sqlite:///{path}")
+def _folder() -> Path:
+    return Path(mkdtemp(prefix="zoudian-firm-"))
+
+
+@cache
+def template() -> str:
+    """The URL of a closed database with the sample firm in it, to be copied."""
+    url = database_url(_folder(), keep=True)
+    database = Database(url)
     migrate(database)
     with database.work() as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     database.close()
-    return path
+    return url
 
 
 @cache
 def _first_tools() -> Tools:
-    return make_tools(Limits(), LocalFiles(template().parent / "files"))
+    return make_tools(Limits(), LocalFiles(_folder() / "files"))
 
 
 @contextmanager
 def fresh_firm(folder: Path) -> Iterator[tuple[Database, Tools]]:
-    shutil.copy(template(), folder / "firm.db")
-    database = Database(f"sqlite:///{folder / 'firm.db'}")
+    database = Database(database_url(folder, like=template()))
     first = _first_tools()
     try:
         yield database, Tools(first.limits, LocalFiles(folder / "files"), first.flow, first.ear)

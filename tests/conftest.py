@@ -6,5 +6,16 @@ shuffles the order and prints the seed; `make test ARGS=--randomly-seed=7` repea
 """
 
 import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests import databases
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _tidy_databases() -> Iterator[None]:
+    with databases.tidy():
+        yield

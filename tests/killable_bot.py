@@ -11,8 +11,8 @@ from pathlib import Path
 
 from bot.app import App
 from bot.telegram_channel import ABILITIES, TelegramChannel, TelegramSettings
-from storage.database import Database
 from tests.botapi.server import TOKEN, BotApi
+from tests.databases import open_database
 from tests.telegramfirm import EAR, Clock, Deaf, firm_tools, sample_database
 
 
@@ -46,7 +46,7 @@ def serve(folder: Path, api_base: str) -> None:
 
 
 async def _serve(folder: Path, api_base: str) -> None:
-    database = Database(f"sqlite:///{folder / 'firm.sqlite'}")
+    database = open_database(folder)
     await App(database, firm_tools(folder), Deaf(), [channel_without_pace(api_base)], now=Clock()).start()
     await asyncio.Event().wait()
 

@@ -26,10 +26,10 @@ from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
 from rules.visit import Visit
 from scheduler.clock import tick
-from storage import outbox, people, push_budget, visits
+from storage import jobs, outbox, people, push_budget, visits
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import InboxRow, JobRow, OutboxRow, VisitRow
+from storage.tables import InboxRow, OutboxRow, VisitRow
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -105,11 +105,11 @@ class MpFirm:
     def _left(self) -> bool:
         waiting = (
             select(InboxRow.id).where(InboxRow.state == "new"),
-            select(JobRow.id).where(JobRow.state != "dead"),
             select(OutboxRow.id).where(OutboxRow.state == "due"),
         )
         with self.database.read() as work:
-            return any(work.session.scalar(query.limit(1)) is not None for query in waiting)
+            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
+            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
         with self.database.read() as work:

@@ -23,16 +23,17 @@ from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
 from rules.visit import Visit
 from scheduler.clock import tick
-from storage import inbox, outbox, people, visits
+from storage import inbox, jobs, outbox, people, visits
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import Base, InboxRow, JobRow, OutboxRow, VisitRow
+from storage.tables import InboxRow, OutboxRow, VisitRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
+from tests.databases import open_migrated
 from tests.speech import CLIPS
 
 Json = dict[str, Any]
@@ -103,11 +104,11 @@ class TelegramFirm:
         """Whether something waits. A note is heard and its answer queued in one commit, so one look tells."""
         waiting = (
             select(InboxRow.id).where(InboxRow.state == "new"),
-            select(JobRow.id).where(JobRow.state != "dead"),
             select(OutboxRow.id).where(OutboxRow.state == "due"),
         )
         with self.database.read() as work:
-            return any(work.session.scalar(query.limit(1)) is not None for query in waiting)
+            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
+            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
         with self.database.read() as work:
@@ -177,9 +178,7 @@ class Phone:
 
 def sample_database(folder: Path) -> Database:
     """A fresh SQLite file with the sample firm in it."""
-    database = Database(f"sqlite:///{folder / 'firm.sqlite'}")
-    with database.connection() as connection:
-        Base.metadata.create_all(connection)
+    database = open_migrated(folder)
     with database.work() as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     return database

@@ -19,6 +19,7 @@ from storage.tables import InboxRow, OutboxRow, PhotoRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
+from tests.databases import open_database, sqlite_only
 from tests.killable_bot import KillableBot, channel_without_pace
 from tests.telegramfirm import START, WANG_JIAN, running, sample_database
 
@@ -28,7 +29,7 @@ KILLS = 10
 
 def unfinished(folder: Path) -> int:
     """How many updates wait to be applied and how many answers to be sent."""
-    database = Database(f"sqlite:///{folder / 'firm.sqlite'}")
+    database = open_database(folder)
     try:
         with database.read() as work:
             new = select(func.count()).where(InboxRow.state == "new")
@@ -68,7 +69,7 @@ async def test_killed_at_any_moment_it_loses_and_repeats_no_update(tmp_path: Pat
             heard = _answers(api, person.id)
             assert [count for count, _ in itertools.groupby(heard)] == [*range(1, KILLS + 1)]
             assert len(heard) <= 2 * KILLS, "a kill repeats one answer of a chat at the most"
-    database = Database(f"sqlite:///{tmp_path / 'firm.sqlite'}")
+    database = open_database(tmp_path)
     with database.read() as work:
         rows = work.session.scalars(select(InboxRow)).all()
         sent = outbox.after(work, 0)
@@ -132,6 +133,7 @@ async def test_what_was_to_be_said_before_the_stop_is_said_after_the_start(tmp_p
         assert all(message.made_at >= at for message in firm.outbox())
 
 
+@sqlite_only
 async def test_a_second_bot_on_the_same_database_file_is_refused(tmp_path: Path) -> None:
     async with running(tmp_path) as firm:
         with pytest.raises(DatabaseBusy):
@@ -141,12 +143,13 @@ async def test_a_second_bot_on_the_same_database_file_is_refused(tmp_path: Path)
         assert len(rep.texts()) == 1
 
 
+@sqlite_only
 async def test_the_refusal_holds_between_processes_and_ends_with_a_kill(tmp_path: Path) -> None:
     sample_database(tmp_path).close()
     async with BotApi() as api:
         bot = KillableBot(tmp_path, api)
         await bot.start()
         with pytest.raises(DatabaseBusy):
-            Database(f"sqlite:///{tmp_path / 'firm.sqlite'}")
+            open_database(tmp_path)
         await bot.kill()
-        Database(f"sqlite:///{tmp_path / 'firm.sqlite'}").close()
+        open_database(tmp_path).close()

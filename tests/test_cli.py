@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from bot.cli import SAMPLE_FIRM, main
 from bot.speech_commands import TEST_MODEL
 from storage import people
-from storage.database import Database
 from storage.migrate import newest
+from tests.databases import POSTGRES, database_url, open_database, sqlite_only
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = SAMPLE_FIRM / "clips" / "note00.ogg"
@@ -28,6 +28,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to work in with a config file that keeps everything there."""
     (tmp_path / "config.toml").write_text('"数据"."目录" = "库"', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    if POSTGRES:
+        monkeypatch.setenv("ZOUDIAN_DATA__URL", database_url(tmp_path / "库", "zoudian.db"))
     return tmp_path
 
 
@@ -51,7 +53,7 @@ def started(*arguments: str) -> "subprocess.Popen[str]":
 def used(link: str, home: Path) -> str | None:
     """Whose invite a link is, using it up."""
     token = re.split(r"start=|/join/", link)[1]
-    database = Database(f"sqlite:///{home / '库' / 'zoudian.db'}")
+    database = open_database(home / "库", "zoudian.db")
     try:
         with database.work() as work:
             return people.use_invite(work, token, datetime.now(UTC))
@@ -93,8 +95,9 @@ def test_wrong_usage_ends_with_2(home: Path, arguments: list[str]) -> None:
     assert zoudian(*arguments).exit_code == 2
 
 
+@sqlite_only
 def test_a_database_in_use_ends_with_3_and_says_so(firm: Path) -> None:
-    database = Database(f"sqlite:///{firm / '库' / 'zoudian.db'}")
+    database = open_database(firm / "库", "zoudian.db")
     try:
         result = zoudian("migrate")
     finally:

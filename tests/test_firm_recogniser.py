@@ -21,7 +21,7 @@ from rules.limits import Limits
 from storage import visits
 from storage.database import Database
 from storage.files import LocalFiles
-from storage.migrate import migrate
+from tests.databases import open_migrated
 
 CLIPS = SAMPLE_FIRM / "clips"
 NOTES = json.loads((CLIPS / "manifest.json").read_text(encoding="utf-8"))
@@ -37,8 +37,7 @@ def whisper() -> WhisperTranscriber:
 
 @pytest.fixture
 def firm(tmp_path: Path) -> Iterator[tuple[Database, Tools]]:
-    database = Database(f"sqlite:///{tmp_path / 'firm.db'}")
-    migrate(database)
+    database = open_migrated(tmp_path)
     with database.work() as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     yield database, make_tools(Limits(), LocalFiles(tmp_path / "files"))

@@ -24,7 +24,7 @@ from rules.places import Point
 from rules.visit import Visit
 from storage import firm, people, visits
 from storage.database import Database
-from storage.migrate import migrate
+from tests.databases import open_migrated
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 Table = list[list[Any]]
@@ -39,8 +39,7 @@ PRODUCT = ["P001", "小酥肉", "酥肉|肉", "冻品", "1kg*10包/箱", "箱|�
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'firm.db'}")
-    migrate(opened)
+    opened = open_migrated(tmp_path)
     yield opened
     opened.close()
 

@@ -11,7 +11,7 @@ from bot.invite_spool import spool, take
 from rules.people import Employee, Role
 from storage import people
 from storage.database import Database, DatabaseBusy
-from storage.migrate import migrate
+from tests.databases import open_migrated, sqlite_only
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 WANG = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -19,8 +19,7 @@ WANG = Employee("E101", "王建", Role.REP, ("柯桥区",))
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{tmp_path / 'firm.db'}")
-    migrate(database)
+    database = open_migrated(tmp_path)
     with database.work() as work:
         people.save_employees(work, [WANG])
     yield database
@@ -66,6 +65,7 @@ def test_a_broken_or_foreign_file_stops_nothing(database: Database, tmp_path: Pa
     assert {path.suffix for path in folder.iterdir()} == {".bad"}
 
 
+@sqlite_only
 def test_a_second_process_may_look_but_neither_write_nor_take_over(database: Database, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'firm.db'}"
     with pytest.raises(DatabaseBusy):

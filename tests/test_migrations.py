@@ -6,12 +6,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert, inspect
+from sqlalchemy.exc import IntegrityError
 
 from rules.people import Employee, Role
 from rules.visit import Visit
 from storage import people, visits
 from storage.database import Database
 from storage.migrate import SCRIPTS, BrokenReferences, current, differences, migrate, migrate_down, newest
+from storage.tables import PlaceRow
+from tests.databases import open_database
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -50,7 +54,7 @@ def downgrade():
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'firm.db'}")
+    opened = open_database(tmp_path)
     yield opened
     opened.close()
 
@@ -95,7 +99,7 @@ def test_up_down_up_and_nothing_is_left_between(database: Database) -> None:
     save_a_visit(database)
     migrate_down(database)
     with database.connection() as connection:
-        left = {row[0] for row in connection.exec_driver_sql("select name from sqlite_master where type = 'table'")}
+        left = set(inspect(connection).get_table_names())
     assert left == {"alembic_version"}
     migrate(database)
     assert differences(database) == []
@@ -132,7 +136,11 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_visits(database:
 def test_references_are_checked_again_after_a_migration(database: Database) -> None:
     migrate(database)
     with database.connection() as connection:
-        assert connection.exec_driver_sql("pragma foreign_keys").scalar() == 1
+        nobodys = insert(PlaceRow).values(
+            rep="E999", at=NOW, lat=30.0, lon=120.0, raw_lat=30.0, raw_lon=120.0, datum="wgs84", kind="live"
+        )
+        with pytest.raises(IntegrityError, match=r"(?i)foreign key"), connection.begin_nested():
+            connection.execute(nobodys)
 
 
 def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_path: Path) -> None:

@@ -11,16 +11,14 @@ from hypothesis import strategies as st
 
 from storage import push_budget
 from storage.database import Database
-from storage.tables import Base
+from tests.databases import open_migrated
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'firm.sqlite'}")
-    with opened.connection() as connection:
-        Base.metadata.create_all(connection)
+    opened = open_migrated(tmp_path)
     yield opened
     opened.close()
 

@@ -17,8 +17,8 @@ from rules.visit import Trace, Visit
 from scheduler.daily import recurring_pushes
 from storage import confirmations, outbox, people, visits
 from storage.database import Database
-from storage.migrate import migrate
 from storage.people import Account
+from tests.databases import POSTGRES, database_url, open_migrated
 
 MORNING = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in 绍兴
 EVENING = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)  # 18:30, when the day ends
@@ -32,8 +32,7 @@ GONE = Employee("E009", "旧运", Role.OPERATIONS, (), active=False)
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     (tmp_path / "data").mkdir()
-    opened = Database(f"sqlite:///{tmp_path / 'data' / 'zoudian.db'}")
-    migrate(opened)
+    opened = open_migrated(tmp_path / "data", "zoudian.db")
     with opened.work() as work:
         people.save_employees(work, [DIRECTOR, MANAGER, REP])
         for person in (DIRECTOR, MANAGER, REP):
@@ -74,7 +73,8 @@ def pushed(database: Database) -> list[tuple[str, str]]:
 def zoudian(tmp_path: Path, *arguments: str) -> Result:
     config = tmp_path / "config.toml"
     config.write_text("", encoding="utf-8")
-    return CliRunner().invoke(main, ["--config", str(config), *arguments])
+    where = {"ZOUDIAN_DATA__URL": database_url(tmp_path / "data", "zoudian.db")} if POSTGRES else {}
+    return CliRunner().invoke(main, ["--config", str(config), *arguments], env=where)
 
 
 def test_a_field_sums_up_its_rules_and_the_worst_come_first(database: Database) -> None:

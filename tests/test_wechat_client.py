@@ -37,7 +37,7 @@ from bot.wechat_errors import (
 from bot.wechat_transport import Patience
 from storage import tokens
 from storage.database import Database
-from storage.migrate import migrate
+from tests.databases import POSTGRES, database_url, open_migrated
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = Patience(connect_s=1.0, read_s=0.5, call_s=1.0, file_s=1.0)
@@ -60,8 +60,7 @@ both = pytest.mark.parametrize("make", [work_platform, official_platform])
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database(f"sqlite:///{tmp_path / 'firm.db'}")
-    migrate(opened)
+    opened = open_migrated(tmp_path)
     yield opened
     opened.close()
 
@@ -201,7 +200,10 @@ async def test_row_03_two_processes_make_one_token_call(make: Make, database: Da
     """SQLite's file lock would refuse the second process; under a second name of the same file it is let in. So it is
     with PostgreSQL, where several processes are allowed: the claim is one UPDATE … WHERE … RETURNING on both.
     """
-    (tmp_path / "same.db").symlink_to(tmp_path / "firm.db")
+    url = database_url(tmp_path)
+    if not POSTGRES:
+        (tmp_path / "same.db").symlink_to(tmp_path / "firm.db")
+        url = f"sqlite:///{tmp_path / 'same.db'}"
     async with make() as platform, api_for(platform, database) as api:
         for path in ("gettoken", "stable_token"):
             platform.trouble(path, Trouble(slow_s=0.6))
@@ -209,7 +211,7 @@ async def test_row_03_two_processes_make_one_token_call(make: Make, database: Da
         words = (account.product, account.app_id, SECRET, account.agent_id, account.api_base)
         other = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-c", ANOTHER_PROCESS, f"sqlite:///{tmp_path / 'same.db'}", *words),
+            *("-c", ANOTHER_PROCESS, url, *words),
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )

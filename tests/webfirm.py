@@ -26,12 +26,11 @@ from rules.people import Employee, Role
 from rules.places import Point
 from rules.visit import Answer, Plain, Source, State, Visit
 from storage import alerts, evidence, firm, inbox, outbox, people, visits
-from storage.database import Database
 from storage.evidence import Appeal, Note
 from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.people import Account
-from storage.tables import Base
+from tests.databases import open_migrated
 from web.sessions import COOKIE, Sessions
 from web.site import WebSettings
 
@@ -60,9 +59,7 @@ class Firm:
     took: list[Delivery] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.database = Database(f"sqlite:///{self.folder / 'firm.sqlite'}")
-        with self.database.connection() as connection:
-            Base.metadata.create_all(connection)
+        self.database = open_migrated(self.folder)
         self.files = LocalFiles(self.folder / "files")
         self.sessions = Sessions(b"k" * 32)
         self.channel = WebChannel(

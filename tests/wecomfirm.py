@@ -23,10 +23,10 @@ from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
 from rules.visit import Visit
 from scheduler.clock import tick
-from storage import outbox, people, visits
+from storage import jobs, outbox, people, visits
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import CardRow, InboxRow, JobRow, OutboxRow, VisitRow
+from storage.tables import CardRow, InboxRow, OutboxRow, VisitRow
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -89,11 +89,11 @@ class WecomFirm:
         now = self.clock()
         waiting = (
             select(InboxRow.id).where(InboxRow.state == "new"),
-            select(JobRow.id).where(JobRow.state != "dead"),
             select(OutboxRow.id).where(OutboxRow.state == "due", OutboxRow.due_at <= now),
         )
         with self.database.read() as work:
-            return any(work.session.scalar(query.limit(1)) is not None for query in waiting)
+            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
+            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
         with self.database.read() as work:

@@ -33,6 +33,7 @@ PAGE = 60  # messages of each side in one look back
 _KEY = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _LONGEST_AGE = timedelta(hours=72)  # a message kept in the page without signal counts from when it was said
 _HEARTBEAT_S = 15.0
+_SHARED_LOOK_S = 1.0  # another process may have said something, which rings here nowhere
 _MEDIA = {"photo": Kind.PHOTO, "voice": Kind.VOICE}
 
 
@@ -92,7 +93,7 @@ async def events(request: web.Request) -> web.StreamResponse:
                 last = message.id
                 await _send_event(stream, "said", _bots(site, message, answered), message.id)
             await _send_event(stream, "answered", sorted(answered))
-            await _wait(heard, _HEARTBEAT_S)
+            await _wait(heard, _SHARED_LOOK_S if site.database.shared else _HEARTBEAT_S)
     except ConnectionResetError:
         pass  # the page was closed; it comes back with the last id that it saw
     finally:

@@ -8,9 +8,9 @@ from sqlalchemy import select
 from handlers.messages import Incoming
 from handlers.wire import incoming_from_plain
 from storage import inbox
-from storage.database import Database
 from storage.inbox import Delivery
-from storage.tables import Base, InboxRow
+from storage.tables import InboxRow
+from tests.databases import open_migrated
 
 
 class StoredInbox:
@@ -20,9 +20,7 @@ class StoredInbox:
         self.broken = False
         self.refused = 0
         self._in_turn = asyncio.Lock()  # calls side by side are stored in the order in which they began
-        self._database = Database(f"sqlite:///{folder / 'inbox.sqlite'}")
-        with self._database.connection() as connection:
-            Base.metadata.create_all(connection)
+        self._database = open_migrated(folder, "inbox.db")
 
     async def accept(self, delivery: Delivery) -> bool:
         if self.broken:

@@ -20,9 +20,8 @@ from handlers.tools import make_tools
 from nlp.transcribe import WhisperTranscriber
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
-from storage.database import Database
 from storage.files import LocalFiles
-from storage.migrate import migrate
+from tests.databases import open_migrated
 from tests.speech import CLIPS, TEST_MODEL
 from web.sessions import Sessions
 from web.site import WebSettings
@@ -32,8 +31,7 @@ class Running:
     """The bot at `url`, on the wall clock."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
-        self.database = Database(f"sqlite:///{folder / 'firm.sqlite'}")
-        migrate(self.database)
+        self.database = open_migrated(folder)
         with self.database.work() as work:
             save_firm(work, read_firm(SAMPLE_FIRM))
         self.files = LocalFiles(folder / "files")
