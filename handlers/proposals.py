@@ -18,7 +18,8 @@ def proposed(visit: Visit, heard: Understanding) -> Visit:
     Proposals of an earlier clip are replaced, because the clips are understood together.
     """
     visit = visit.drop(*visit.proposals)
-    for name, answer in _answers(heard).items():
+    settled = visit.value("outcome") if visit.sure("outcome") else None
+    for name, answer in _answers(heard, settled).items():
         if not visit.sure(name):
             visit = visit.put(name, answer)
     if not visit.sure("outlet") and heard.outlet is not None:
@@ -44,13 +45,15 @@ def line_to_plain(line: Line) -> list[Plain]:
     return [line.product, line.quantity, line.unit]
 
 
-def _answers(heard: Understanding) -> dict[str, Answer]:
+def _answers(heard: Understanding, settled_outcome: Plain) -> dict[str, Answer]:
+    """A close factor belongs to a deal and a root cause to none, by the rep's own word on that before the note's."""
     found: dict[str, Answer] = {}
     for name in ("problem", "outcome", "close_factor", "root_cause"):
         said: Found[str] | None = getattr(heard, name)
         if said is not None:
             found[name] = _from(said, said.value)
-    outcome = heard.outcome.value if heard.outcome is not None else None
+    said_outcome = heard.outcome.value if heard.outcome is not None else None
+    outcome = said_outcome if settled_outcome is None else settled_outcome
     if outcome != "won":
         found.pop("close_factor", None)
     if outcome not in ("pending", "lost"):

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from bot.abilities import BY_NAME
@@ -137,6 +137,7 @@ def changes(replay: Replay) -> int:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(names=st.lists(st.sampled_from(sorted(MESSAGES)), min_size=1, max_size=7))
+@example(names=["typed", "outcome", "back"])
 def test_undoing_any_message_restores_what_was_before(names: list[str]) -> None:
     with chat() as replay:
         replay.run(read_script(MORNING))
