@@ -15,8 +15,9 @@ MAX_TRIES = 8
 _OUTBOX = plain(OutboxRow)
 _QUEUE = {name: sql(_OUTBOX).on_conflict_do_nothing().returning(_OUTBOX.c.id) for name, sql in INSERTS.items()}
 _EARLIER = _OUTBOX.alias("earlier")
+_THESE = select(_OUTBOX).where(_OUTBOX.c.id.in_(bindparam("ids", expanding=True))).order_by(_OUTBOX.c.id)
 _HEADS = (
-    select(_OUTBOX)
+    select(_OUTBOX.c.id, _OUTBOX.c.channel, _OUTBOX.c.chat_ref)
     .where(
         _OUTBOX.c.state == "due",
         _OUTBOX.c.due_at <= bindparam("at"),
@@ -94,10 +95,10 @@ def due(
 
     A message waiting for a retry holds back the later ones of its chat.
     """
-    # A busy chat has one head at most, so this many are enough.
-    rows = work.run(_HEADS, at=now, channels=list(channels), most=limit + len(busy))
-    free = [_outgoing(row) for row in rows if f"{row.channel}:{row.chat_ref}" not in busy]
-    return sorted(free[:limit], key=lambda message: message.id)
+    # A busy chat has one head at most, so this many are enough. What they say is read only of those that are free.
+    heads = work.run(_HEADS, at=now, channels=list(channels), most=limit + len(busy))
+    free = [row.id for row in heads if f"{row.channel}:{row.chat_ref}" not in busy][:limit]
+    return [_outgoing(row) for row in work.run(_THESE, ids=free)] if free else []
 
 
 def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]:
