@@ -43,8 +43,7 @@ class Ear:
 
     def as_of(self, database: Database, work: Work) -> Understander | None:
         """The one at hand, or None where names changed since it was built, as this transaction sees them."""
-        known = self._understander if self._looked_at == (database.url, firm.revision(work)) else None
-        return known
+        return self._understander if self._looked_at == (database.url, firm.revision(work)) else None
 
     def think_ahead(self, database: Database, text: str, at: datetime) -> None:
         """Let the plug-in, where there is one, read a note that is about to be understood; never in a transaction."""

@@ -80,8 +80,13 @@ def go_on(turn: Turn, visit: Visit, *, show_card: bool = False) -> None:
 
 
 def ask_step(turn: Turn, visit: Visit, step: Step) -> None:
-    """Put the question of a step. What is around is looked up only where outlets are to choose from."""
-    turn.ask(turn.tools.flow.ask(step, visit, around(turn, visit) if step.name == "outlet" else Around()))
+    """Put the question of a step."""
+    turn.ask(turn.tools.flow.ask(step, visit, around_step(turn, visit, step)))
+
+
+def around_step(turn: Turn, visit: Visit, step: Step) -> Around:
+    """As `around`, looked up only where outlets are to choose from."""
+    return around(turn, visit) if step.name == "outlet" else Around()
 
 
 def _lacks_evidence(visit: Visit, step: Step) -> bool:

@@ -12,7 +12,6 @@ from rules.places import Point
 from storage.database import Work, insert_one
 from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
 
-
 Kind = TypeVar("Kind")
 
 _PLACE, _PHOTO, _NOTE = plain(PlaceRow), plain(PhotoRow), plain(NoteRow)
@@ -131,7 +130,7 @@ def photos(work: Work, ids: Collection[int]) -> dict[int, Photo]:
 def photo_files(work: Work, since: datetime, not_visit: int | None) -> list[tuple[int, int | None, str, str, int]]:
     """(photo, visit, file, phash, quality) of every photo since then that belongs to another visit, oldest first."""
     rows = work.run(_PHOTO_FILES, since=since, mine=not_visit if not_visit is not None else -1)
-    return [(row[0], row[1], row[2], row[3], row[4]) for row in rows]
+    return [(row.id, row.visit, row.file, row.phash, row.phash_quality) for row in rows]
 
 
 def add_note(work: Work, note: Note, inbox: int | None) -> int:

@@ -13,7 +13,6 @@ from rules.products import Competitor, Product
 from storage.database import INSERTS, Work
 from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow, RevisionRow, plain
 
-
 METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places measures on
 
 _OUTLET, _REVISIONS = plain(OutletRow), plain(RevisionRow)

@@ -11,7 +11,6 @@ from rules.windows import Window
 from storage.database import Work, insert_one
 from storage.tables import FollowUpRow, plain
 
-
 _TODO = plain(FollowUpRow)
 _ADD = insert(_TODO)
 _SAVE = update(_TODO).where(_TODO.c.id == bindparam("row_id"))

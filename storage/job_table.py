@@ -9,7 +9,6 @@ from storage.database import Work, insert_one
 from storage.jobs import MAX_TRIES, Job, pause
 from storage.tables import JobRow, plain
 
-
 _JOB = plain(JobRow)
 _EARLIER = _JOB.alias("earlier")
 _HELD = exists().where(
@@ -22,10 +21,7 @@ _NEXT = (
     .limit(1)
 )
 _CLAIM = (
-    update(_JOB)
-    .where(_JOB.c.id == bindparam("row_id"))
-    .values(state="running", tries=_JOB.c.tries + 1)
-    .returning(_JOB)
+    update(_JOB).where(_JOB.c.id == bindparam("row_id")).values(state="running", tries=_JOB.c.tries + 1).returning(_JOB)
 )
 _PUT = insert(_JOB)
 
@@ -81,8 +77,8 @@ def recover(work: Work, silent: float) -> list[Job]:
 
 
 def counts(work: Work) -> dict[str, int]:
-    rows = work.run(select(_JOB.c.state, func.count()).group_by(_JOB.c.state))
-    return {state: count for state, count in rows}
+    rows = work.run(select(_JOB.c.state, func.count().label("jobs")).group_by(_JOB.c.state))
+    return {row.state: row.jobs for row in rows}
 
 
 def _job(row: Any) -> Job:

@@ -14,7 +14,6 @@ from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
 from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, plain
 
-
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
 _ACCOUNT = select(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
@@ -111,7 +110,7 @@ def save_employees(work: Work, people: Sequence[Employee]) -> None:
 
 
 def account(work: Work, channel: str, user_ref: str) -> Account | None:
-    """Its employee is read along."""
+    """A chat account; its employee is read along with it."""
     number = work.memo.get(("account of", channel, user_ref))
     if number is not None:
         return account_by_id(work, number)

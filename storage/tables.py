@@ -3,7 +3,20 @@
 from datetime import UTC, date, datetime
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Table, Text, UniqueConstraint, text
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -222,8 +235,12 @@ class OutboxRow(Base):
         Index("ix_outbox_due", "state", "due_at", "id"),
         # What is due only: a few rows, however long the history.
         Index(
-            "ix_outbox_chat", "channel", "chat_ref", "id",
-            sqlite_where=text("state = 'due'"), postgresql_where=text("state = 'due'"),
+            "ix_outbox_chat",
+            "channel",
+            "chat_ref",
+            "id",
+            sqlite_where=text("state = 'due'"),
+            postgresql_where=text("state = 'due'"),
         ),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)

@@ -13,7 +13,6 @@ from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
 from storage.tables import VisitChangeRow, VisitRow, plain
 
-
 _VISIT, _CHANGE = plain(VisitRow), plain(VisitChangeRow)
 _ONE = select(_VISIT).where(_VISIT.c.id == bindparam("row_id"))
 _OPEN = select(_VISIT).where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.OPEN.value).order_by(_VISIT.c.id)
@@ -74,9 +73,7 @@ def uses_outlet(work: Work, outlet: str) -> bool:
 
 
 def add(work: Work, visit: Visit, zone: str) -> int:
-    number = insert_one(
-        work, _ADD, local_day=visit.opened_at.astimezone(ZoneInfo(zone)).date(), **_columns(visit)
-    )
+    number = insert_one(work, _ADD, local_day=visit.opened_at.astimezone(ZoneInfo(zone)).date(), **_columns(visit))
     _remember(work, replace(visit, id=number))
     return number
 

@@ -18,9 +18,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_outlet_place", "outlet", ["lat", "lon"])
     op.create_index("ix_visit_rep_opened", "visit", ["rep", "opened_at"])
-    op.create_index(
-        "ix_outbox_chat", "outbox", ["channel", "chat_ref", "id"], sqlite_where=_DUE, postgresql_where=_DUE
-    )
+    op.create_index("ix_outbox_chat", "outbox", ["channel", "chat_ref", "id"], sqlite_where=_DUE, postgresql_where=_DUE)
 
 
 def downgrade() -> None:
