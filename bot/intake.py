@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 
 from bot.channels import Channel, MediaProblem
 from bot.tasks import spawn
-from handlers.receive import apologise, receive
+from handlers.receive import apologise, apply
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
 from storage import inbox, leases, people
@@ -52,7 +52,7 @@ class Intake:
         self._pool = ThreadPoolExecutor(threads, "turn")
         self._new: list[tuple[Delivery, asyncio.Future[bool]]] = []
         self._storing: asyncio.Task[None] | None = None
-        self._queues: dict[str, deque[int]] = {}
+        self._queues: dict[str, deque[Delivery]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -106,21 +106,21 @@ class Intake:
                 if not future.done():
                     future.set_result(row is not None)
                 if row is not None and delivery.message is not None and self._works and not self._stopping:
-                    self._line_up(delivery.person, row)
+                    self._line_up(replace(delivery, id=row))
 
     def _store_all(self, deliveries: list[Delivery]) -> list[int | None]:
         with self._database.work() as work:
             return [inbox.accept(work, delivery) for delivery in deliveries]
 
-    def _line_up(self, person: str, row: int) -> None:
-        queue = self._queues.get(person)
+    def _line_up(self, delivery: Delivery) -> None:
+        queue = self._queues.get(delivery.person)
         if queue is None:
-            self._queues[person] = deque([row])
-            task = spawn(self._work_off(person), "turns")
+            self._queues[delivery.person] = deque([delivery])
+            task = spawn(self._work_off(delivery.person), "turns")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        elif row not in queue:
-            queue.append(row)
+        elif all(delivery.id != other.id for other in queue):
+            queue.append(delivery)
 
     async def _work_off(self, person: str) -> None:
         """Apply one person's messages one after another; a failing one keeps the later ones waiting for its retry."""
@@ -139,40 +139,43 @@ class Intake:
     async def _work_off_shared(self, person: str) -> None:
         """The same, of everything that is stored of the person, while nobody else is at it."""
         loop = asyncio.get_running_loop()
-        row = await loop.run_in_executor(self._pool, self._begin, person)
+        delivery = await loop.run_in_executor(self._pool, self._begin, person)
         try:
-            while row is not None and not self._stopping:
-                if not await self._one(row):
+            while delivery is not None and not self._stopping:
+                if not await self._one(delivery):
                     return
-                row = await loop.run_in_executor(self._pool, self._next_of, person)
+                delivery = await loop.run_in_executor(self._pool, self._next_of, person)
         finally:
             await loop.run_in_executor(self._pool, self._leave, person)
 
-    async def _one(self, row: int) -> bool:
+    async def _one(self, delivery: Delivery) -> bool:
         """Fetch what is to be fetched and run the turn. False when it must be tried again later."""
         loop = asyncio.get_running_loop()
         try:
-            if not await self._fetch(row):
+            fetched = await self._fetch(delivery)
+            if fetched is None:
                 return False
-            await loop.run_in_executor(self._pool, receive, self._database, self._tools, row, self._now())
+            await loop.run_in_executor(self._pool, apply, self._database, self._tools, fetched, self._now())
         except Exception as trouble:
-            log.exception("inbox %s failed", row)
-            aside = await loop.run_in_executor(self._pool, self._note_failure, row, type(trouble).__name__)
+            log.exception("inbox %s failed", delivery.id)
+            aside = await loop.run_in_executor(self._pool, self._note_failure, delivery.id, type(trouble).__name__)
             self._after()
             return aside
         self._after()
         return True
 
-    async def _fetch(self, row: int) -> bool:
-        """Get the message's file into our own store. False when the channel has trouble that will pass."""
+    async def _fetch(self, delivery: Delivery) -> Delivery | None:
+        """The delivery with its file in our own store. None when the channel has trouble that will pass."""
+        if delivery.message is None or "media" not in delivery.message:
+            return delivery
         loop = asyncio.get_running_loop()
-        delivery = await loop.run_in_executor(self._pool, self._load, row)
-        if delivery is None or delivery.message is None or "media" not in delivery.message:
-            return True
+        if not await loop.run_in_executor(self._pool, self._is_wanted, delivery):
+            return delivery
+        row = delivery.id
         message = incoming_from_plain(delivery.message)
         media = message.media
         if media is None or media.file or media.problem:
-            return True
+            return delivery
         try:
             data = await self._channels[delivery.channel].fetch(media)
             file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
@@ -183,11 +186,11 @@ class Intake:
             if self._now() - delivery.received_at < GIVE_UP_FETCHING:
                 log.warning("inbox %s: its file is not to be had yet (%s)", row, type(trouble).__name__)
                 await loop.run_in_executor(self._pool, self._wait_for_file, row)
-                return False
+                return None
             media = replace(media, problem="gone")
         plain = incoming_to_plain(replace(message, media=media))
         await loop.run_in_executor(self._pool, self._keep, row, plain)
-        return True
+        return replace(delivery, message=plain)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
@@ -196,7 +199,7 @@ class Intake:
                 busy = frozenset(self._queues)
                 found = await loop.run_in_executor(self._pool, self._waiting, busy)
                 for delivery in found:
-                    self._line_up(delivery.person, delivery.id)
+                    self._line_up(delivery)
             except Exception:
                 log.exception("looking for waiting messages failed")
             await asyncio.sleep(SHARED_SWEEP_SECONDS if self._database.shared else SWEEP_SECONDS)
@@ -205,29 +208,26 @@ class Intake:
         with self._database.read() as work:
             return inbox.waiting(work, self._now(), busy)
 
-    def _begin(self, person: str) -> int | None:
-        """The first row of a person's to apply, with the lease on them; None when somebody else is at it."""
+    def _begin(self, person: str) -> Delivery | None:
+        """The first delivery of a person to apply, with the lease on them; None when somebody else is at it."""
         with self._database.work() as work:
             if not leases.take(work, [f"person:{person}"], self._database.holder):
                 return None
         return self._next_of(person)
 
-    def _next_of(self, person: str) -> int | None:
+    def _next_of(self, person: str) -> Delivery | None:
         with self._database.read() as work:
-            delivery = inbox.next_of(work, person, self._now())
-        return None if delivery is None else delivery.id
+            return inbox.next_of(work, person, self._now())
 
     def _leave(self, person: str) -> None:
         with self._database.work() as work:
             leases.give_back(work, [f"person:{person}"], self._database.holder)
 
-    def _load(self, row: int) -> Delivery | None:
-        """A delivery of somebody we know; of a stranger nothing is fetched, let alone kept."""
+    def _is_wanted(self, delivery: Delivery) -> bool:
+        """Whether it still waits and is of somebody we know; of a stranger nothing is fetched, let alone kept."""
         with self._database.read() as work:
-            delivery = inbox.load(work, row)
-            user_ref = delivery.person.partition(":")[2] if delivery is not None else ""
-            known = delivery is not None and people.knows(work, delivery.channel, user_ref)
-            return delivery if known else None
+            known = people.knows(work, delivery.channel, delivery.person.partition(":")[2])
+            return known and inbox.load(work, delivery.id) is not None
 
     def _keep(self, row: int, message: dict[str, object]) -> None:
         with self._database.work() as work:

@@ -39,6 +39,7 @@ from texts import load
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
+GATHER_SECONDS = 0.003  # what is queued or sent within this time is dealt with by one look at the database
 AT_ONCE = 32  # chats sent to side by side
 
 
@@ -93,15 +94,15 @@ class Sender:
         while True:
             self._wake.clear()
             try:
-                started = self._start_due(await self._due())
+                self._start_due(await self._due())
             except Exception:
                 log.exception("looking for messages to send failed")
-                started = 0
-            if not started:
-                # Not wait_for: on Python 3.11 it swallows a cancellation that meets the wake-up in the same tick.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(IDLE_SECONDS):
-                        await self._wake.wait()
+            # Every message that was dealt with wakes us too. Not wait_for: on Python 3.11 it swallows a cancellation
+            # that meets the wake-up in the same tick.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(IDLE_SECONDS):
+                    await self._wake.wait()
+                await asyncio.sleep(GATHER_SECONDS)
 
     async def _due(self) -> list[Outgoing]:
         room = AT_ONCE - len(self._busy)

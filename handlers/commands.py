@@ -6,7 +6,7 @@ from handlers import alerts, appeals, reminders
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn
 from handlers.undoing import undo
-from handlers.visit_talk import around, changed, current_visit, go_on, grade_say, missing_fields, outlet_title
+from handlers.visit_talk import around_step, changed, current_visit, go_on, grade_say, missing_fields, outlet_title
 from rules import visit as rules_visit
 from rules.evidence import Level
 from rules.visit import State
@@ -87,7 +87,7 @@ def _question(turn: Turn, visit_id: int) -> Reply:
     step = turn.tools.flow.open_step(visit) if visit is not None else None
     if visit is None or step is None:
         return Reply(Say("nothing"))
-    return turn.tools.flow.ask(step, visit, around(turn, visit))
+    return turn.tools.flow.ask(step, visit, around_step(turn, visit, step))
 
 
 def news(turn: Turn) -> None:

@@ -7,7 +7,7 @@ from handlers.messages import Reply, Say
 from handlers.proposals import line_to_plain, window_to_plain
 from handlers.steps import Said
 from handlers.turn import Turn
-from handlers.visit_talk import answer, answer_outlet, around, changed, correct_answer, go_on, settle
+from handlers.visit_talk import answer, answer_outlet, ask_step, changed, correct_answer, go_on, settle
 from nlp.corrections import Correction, read_correction
 from nlp.dates import read_window
 from rules.visit import State, Visit
@@ -45,7 +45,7 @@ def begin(turn: Turn, visit: Visit, name: str) -> None:
     """An item of the card was tapped for correction."""
     if name in {step.name for step in turn.tools.flow.steps} and name != "problem":
         step = turn.tools.flow.step(name)
-        turn.ask(turn.tools.flow.ask(step, visit, around(turn, visit)))
+        ask_step(turn, visit, step)
         return
     turn.set_account(expects={f"edit:{name}": visit.id})
     turn.ask(Reply(Say(f"edit.ask_{name}")))

@@ -33,6 +33,7 @@ from storage.evidence import Note
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
 PAST_MIDNIGHT = timedelta(hours=2)  # a visit that goes on over midnight is still the same
+DISTRICT_M = 10_000.0  # as far the nearest outlet tells the district of a new one
 REUSE_DAYS = 365  # how far back the same photo is looked for
 
 
@@ -262,7 +263,8 @@ def _same_spot(turn: Turn, visit: Visit, here: Place, new: Place) -> bool:
 
 def _match(turn: Turn, place: Place) -> Outlet | None:
     limits = turn.tools.limits
-    near = nearby(place.point, firm.outlets_around(turn.work, place.point), limits.fence_m, place.accuracy_m or 0.0)
+    close_by = firm.outlets_around(turn.work, place.point, 2 * limits.fence_m)
+    near = nearby(place.point, close_by, limits.fence_m, place.accuracy_m or 0.0)
     own = [item for item in near if item.outlet.rep == turn.employee.code]
     return clear_match(own, limits.clear_match_ratio, place.accuracy_m or 0.0)
 
@@ -322,7 +324,7 @@ def _district(turn: Turn, point: Point | None) -> str:
     if point is not None:
         around = [
             (metres_between(point, outlet.point), outlet.district)
-            for outlet in firm.outlets_around(turn.work, point)
+            for outlet in firm.outlets_around(turn.work, point, DISTRICT_M)
             if outlet.point is not None and (not own or outlet.district in own)
         ]
         if around:

@@ -41,24 +41,45 @@ SHORTEST_NOTE = 8  # characters of a free text that is taken for a typed summary
 
 
 def receive(database: Database, tools: Tools, delivery_id: int, now: datetime) -> None:
-    """Apply one stored delivery: what it changes, what is said back, and that it is done, all in one commit.
+    """As `apply`, of a delivery that is known by its number alone."""
+    with database.read() as work:
+        delivery = inbox.load(work, delivery_id)
+    if delivery is not None:
+        apply(database, tools, delivery, now)
+
+
+def apply(database: Database, tools: Tools, delivery: Delivery, now: datetime) -> None:
+    """Apply one delivery, as it is stored: what it changes, what is said back, and that it is done, all in one commit.
 
     Applying it again does nothing. Raises whatever went wrong in us; then nothing of it was kept.
     """
-    with database.read() as work:
-        delivery = inbox.load(work, delivery_id)
-    if delivery is None or delivery.message is None:
+    if delivery.message is None:
         return
     message = incoming_from_plain(delivery.message, delivery.id)
     prepared = evidence_in.prepare(tools, message)
     if len(message.text) >= SHORTEST_NOTE and _is_known(database, delivery):
         tools.ear.think_ahead(database, message.text, min(message.at, now))
-    ear = tools.ear.of(database)
     with database.work() as work:
-        if inbox.take(work, delivery_id) is None:
+        ear = tools.ear.as_of(database, work)
+        if ear is not None:
+            _take(work, tools, ear, delivery, message, prepared, now)
             return
-        handled = _apply(work, tools, ear, delivery, message, prepared, now)
-        inbox.done(work, delivery_id, now, "done" if handled else "ignored")
+    ear = tools.ear.of(database)  # takes about a second, so it is built outside
+    with database.work() as work:
+        _take(work, tools, ear, delivery, message, prepared, now)
+
+
+def _take(
+    work: Work,
+    tools: Tools,
+    ear: Understander,
+    delivery: Delivery,
+    message: Incoming,
+    prepared: Prepared,
+    now: datetime,
+) -> None:
+    if inbox.take(work, delivery.id, now) and not _apply(work, tools, ear, delivery, message, prepared, now):
+        inbox.ignored(work, delivery.id)
 
 
 def _is_known(database: Database, delivery: Delivery) -> bool:

@@ -36,7 +36,7 @@ class Ear:
 
     def of(self, database: Database) -> Understander:
         with database.read() as work:
-            state = (database.url, firm.state(work))
+            state = (database.url, firm.revision(work))
             if self._understander is not None and state == self._looked_at:
                 return self._understander
             words = firm_words(work, self.limits)
@@ -45,6 +45,10 @@ class Ear:
                 self._understander, self._built_for = understander(words, self.plugin), words
             self._looked_at = state
             return self._understander
+
+    def as_of(self, database: Database, work: Work) -> Understander | None:
+        """The one at hand, or None where names changed since it was built, as this transaction sees them."""
+        return self._understander if self._looked_at == (database.url, firm.revision(work)) else None
 
     def think_ahead(self, database: Database, text: str, at: datetime) -> None:
         """Let the plug-in, where there is one, read a note that is about to be understood; never in a transaction."""

@@ -18,9 +18,8 @@ from rules.confirmations import settled
 from rules.evidence import Before, Grade, Place, PlaceKind
 from rules.follow_up import FollowUp, TodoState
 from rules.outlets import Near, nearby
-from rules.people import Scope
 from rules.visit import State, Visit
-from storage import confirmations, evidence, figures, firm, follow_ups, visits
+from storage import confirmations, evidence, firm, follow_ups, visits
 from storage.evidence import Note
 
 READABLE = ("heard", "typed")
@@ -77,7 +76,17 @@ def go_on(turn: Turn, visit: Visit, *, show_card: bool = False) -> None:
     if step is None:
         close(turn, visit)
         return
-    turn.ask(turn.tools.flow.ask(step, visit, around(turn, visit)))
+    ask_step(turn, visit, step)
+
+
+def ask_step(turn: Turn, visit: Visit, step: Step) -> None:
+    """Put the question of a step."""
+    turn.ask(turn.tools.flow.ask(step, visit, around_step(turn, visit, step)))
+
+
+def around_step(turn: Turn, visit: Visit, step: Step) -> Around:
+    """As `around`, looked up only where outlets are to choose from."""
+    return around(turn, visit) if step.name == "outlet" else Around()
 
 
 def _lacks_evidence(visit: Visit, step: Step) -> bool:
@@ -117,7 +126,8 @@ def near_place(turn: Turn, visit: Visit) -> list[Near]:
         return []
     place = next(iter(found.values()))
     limits = turn.tools.limits
-    near = nearby(place.point, firm.outlets_around(turn.work, place.point), limits.fence_m, place.accuracy_m or 0.0)
+    close_by = firm.outlets_around(turn.work, place.point, 2 * limits.fence_m)
+    near = nearby(place.point, close_by, limits.fence_m, place.accuracy_m or 0.0)
     own = [item for item in near if item.outlet.rep == turn.employee.code]
     return own or near
 
@@ -135,7 +145,7 @@ def understand(turn: Turn, visit: Visit) -> Visit:
     text = note_text(turn, visit)
     if not text or any(note.state == "waiting" for note in notes):
         return visit
-    own = [outlet.code for outlet in firm.outlets(turn.work, [turn.employee.code])]
+    own = firm.codes_of(turn.work, turn.employee.code)
     near = [visit.outlet] if visit.outlet else [*(item.outlet.code for item in near_place(turn, visit)), *own]
     spoken_at = max((note.at for note in notes), default=turn.at)
     heard = turn.ear.understand(text, spoken_at.astimezone(turn.tools.zone), [code for code in near if code])
@@ -161,7 +171,7 @@ def answer(turn: Turn, visit: Visit, step: Step, said: Said) -> None:
         after = turn.tools.flow.take_for(visit, step, said)
     except NotUnderstood as problem:
         turn.lines.append(problem.say)
-        turn.ask(turn.tools.flow.ask(step, visit, around(turn, visit)))
+        ask_step(turn, visit, step)
         return
     settle(turn, visit, after)
 
@@ -205,7 +215,7 @@ def answer_outlet(turn: Turn, visit: Visit, said: Said) -> None:
     outlet = firm.outlet(turn.work, code) if code else None
     if outlet is None:
         turn.say("visit.outlet.not_found", name=said.text[:40])
-        turn.ask(turn.tools.flow.ask(turn.tools.flow.step("outlet"), visit, around(turn, visit)))
+        ask_step(turn, visit, turn.tools.flow.step("outlet"))
         return
     after = turn.tools.flow.answer(visit, "outlet", outlet.code)
     turn.say("visit.at_outlet", outlet=outlet.name)
@@ -304,7 +314,7 @@ def grade(turn: Turn, visit: Visit) -> Grade | None:
 
 def _place_before(turn: Turn, visit: Visit) -> Place | None:
     """Where the rep's visit before this one was. What was taken back, forwarded or picked from a list tells nothing."""
-    recent = figures.last_visits(turn.work, Scope(rep=visit.rep), visit.rep, RECENT)
+    recent = visits.latest(turn.work, visit.rep, RECENT)
     earlier = [other for other in recent if other.id != visit.id and other.opened_at < visit.opened_at]
     for other in earlier:
         for place in evidence.places(turn.work, _place_ids(other)).values():

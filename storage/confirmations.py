@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Subquery, func, select
+from sqlalchemy import Select, Subquery, func, insert, select
 
 from rules.confirmations import Settled, Tally, Verdict
 from storage.database import Work
-from storage.tables import ConfirmationRow, VisitChangeRow
+from storage.tables import ConfirmationRow, VisitChangeRow, plain
 
+_KEEP = insert(plain(ConfirmationRow))
 _WRONG = (Verdict.CORRECTED.value, Verdict.REMOVED.value)
 
 
@@ -29,22 +30,25 @@ class Mistake:
 
 def keep(work: Work, change: int, at: datetime, items: Sequence[Settled]) -> None:
     """Remember what one change of a visit settled."""
-    work.session.add_all(
-        ConfirmationRow(
-            change=change,
-            visit=item.visit,
-            rep=item.rep,
-            at=at,
-            field=item.field,
-            item=item.item,
-            rule=item.trace.rule,
-            proposed=item.proposed,
-            confirmed=item.confirmed,
-            verdict=item.verdict.value,
-            quote=item.trace.quote,
-            confidence=item.trace.confidence,
-        )
-        for item in items
+    work.run_each(
+        _KEEP,
+        [
+            {
+                "change": change,
+                "visit": item.visit,
+                "rep": item.rep,
+                "at": at,
+                "field": item.field,
+                "item": item.item,
+                "rule": item.trace.rule,
+                "proposed": item.proposed,
+                "confirmed": item.confirmed,
+                "verdict": item.verdict.value,
+                "quote": item.trace.quote,
+                "confidence": item.trace.confidence,
+            }
+            for item in items
+        ],
     )
 
 

@@ -15,11 +15,11 @@ import secrets
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, func, make_url, select, text
+from sqlalchemy import CursorResult, Executable, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, OperationalError
@@ -54,14 +54,40 @@ class NoDriver(Exception):
 class Work:
     """One unit of work: one transaction. Only `Database.work` commits it."""
 
-    def __init__(self, session: Session) -> None:
-        self.session = session
+    def __init__(self, connection: Connection) -> None:
+        self.memo: dict[object, Any] = {}  # plain objects this transaction read or wrote, by what they are
+        self._connection = connection
+        self._session: Session | None = None
         self._afterwards: list[Callable[[], None]] = []
 
     @property
     def dialect(self) -> str:
         """`sqlite` or `postgresql`."""
-        return self.session.get_bind().dialect.name
+        return self._connection.dialect.name
+
+    @property
+    def session(self) -> Session:
+        """The object mapper, for what is not done all day: a statement costs it five times as much as `run`."""
+        if self._session is None:
+            self._session = Session(self._connection, expire_on_commit=False)
+        return self._session
+
+    def run(self, statement: Executable, **values: Any) -> CursorResult[Any]:
+        """A statement that was built once, with values for its parameters. What the session has not flushed it misses,
+        and objects of the session do not notice what it writes: a table is written by the one or the other.
+        """
+        return self._connection.execute(statement, values)
+
+    def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
+        """As `run`, for each of several sets of values; nothing for none."""
+        if rows:
+            self._connection.execute(statement, rows)
+
+    def forget(self) -> None:
+        """Read again what was read: somebody else may have changed it meanwhile, or a statement that names no row."""
+        self.memo.clear()
+        if self._session is not None:
+            self._session.expire_all()
 
     def alone(self, name: str) -> None:
         """Wait until nobody else is past this point with this name, and keep others from it until the transaction ends.
@@ -69,28 +95,47 @@ class Work:
         On SQLite every transaction that may write is alone anyway.
         """
         if self.dialect == "postgresql":
-            self.session.execute(select(func.pg_advisory_xact_lock(_lock_number(name))))
+            self._connection.execute(select(func.pg_advisory_xact_lock(_lock_number(name))))
 
     def if_free(self, name: str) -> bool:
         """As `alone`, but without waiting: False when somebody else is at it."""
         if self.dialect != "postgresql":
             return True
-        return bool(self.session.scalar(select(func.pg_try_advisory_xact_lock(_lock_number(name)))))
+        return bool(self._connection.scalar(select(func.pg_try_advisory_xact_lock(_lock_number(name)))))
 
     def afterwards(self, call: Callable[[], None]) -> None:
         """Run `call` once the transaction is committed, never if it is rolled back."""
         self._afterwards.append(call)
+
+    def flush(self) -> None:
+        """Write what the object mapper still holds back."""
+        if self._session is not None:
+            self._session.flush()
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
 
     def committed(self) -> None:
         for call in self._afterwards:
             call()
 
 
+INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
 def insert(work: Work, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, as both databases have it. What it did is told by RETURNING; the count of rows
     that a driver gives is -1 on psycopg.
     """
-    return postgresql.insert(table) if work.dialect == "postgresql" else sqlite.insert(table)
+    return INSERTS[work.dialect](table)
+
+
+def insert_one(work: Work, statement: Executable, **values: Any) -> int:
+    """Insert a row into a table that numbers its rows; the number."""
+    key = work.run(statement, **values).inserted_primary_key
+    assert key is not None  # noqa: S101 - what an INSERT of one row always has
+    return int(key[0])
 
 
 class Database:
@@ -123,19 +168,18 @@ class Database:
     @contextmanager
     def work(self) -> Iterator[Work]:
         """A transaction that may write; commits when the block ends cleanly, else rolls back."""
-        with Session(self.writer, expire_on_commit=False) as session:
-            work = Work(session)
-            with session.begin():
-                yield work
+        with self.writer.begin() as connection, closing(Work(connection)) as work:
+            yield work
+            work.flush()
         work.committed()
 
     @contextmanager
     def read(self, *, long: bool = False) -> Iterator[Work]:
         """A consistent look at the database; writing in it is an error. `long`: minutes may pass between queries."""
-        with Session(self.reader, expire_on_commit=False) as session, session.begin():
+        with self.reader.begin() as connection, closing(Work(connection)) as work:
             if long and self.shared:
-                session.execute(text("set local idle_in_transaction_session_timeout = 0"))
-            yield Work(session)
+                connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
+            yield work
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:

@@ -1,15 +1,29 @@
 """Positions, photos, notes and appeals: what a visit's answers point to by id."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any, TypeVar
 
-from sqlalchemy import select, update
+from sqlalchemy import Executable, bindparam, insert, select, update
 
 from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
-from storage.database import Work
-from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow
+from storage.database import Work, insert_one
+from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
+
+Kind = TypeVar("Kind")
+
+_PLACE, _PHOTO, _NOTE = plain(PlaceRow), plain(PhotoRow), plain(NoteRow)
+_ADD_PLACE, _ADD_PHOTO, _ADD_NOTE = insert(_PLACE), insert(_PHOTO), insert(_NOTE)
+_PLACES = select(_PLACE).where(_PLACE.c.id.in_(bindparam("ids", expanding=True)))
+_PHOTOS = select(_PHOTO).where(_PHOTO.c.id.in_(bindparam("ids", expanding=True)))
+_NOTES = select(_NOTE).where(_NOTE.c.id.in_(bindparam("ids", expanding=True)))
+_PHOTO_FILES = (
+    select(_PHOTO.c.id, _PHOTO.c.visit, _PHOTO.c.file, _PHOTO.c.phash, _PHOTO.c.phash_quality)
+    .where(_PHOTO.c.at >= bindparam("since"), _PHOTO.c.visit.is_not(None), _PHOTO.c.visit != bindparam("mine"))
+    .order_by(_PHOTO.c.id)
+)
 
 BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
 
@@ -55,7 +69,9 @@ class Appeal:
 
 
 def add_place(work: Work, rep: str, place: Place, inbox: int | None) -> int:
-    row = PlaceRow(
+    number = insert_one(
+        work,
+        _ADD_PLACE,
         rep=rep,
         at=place.at,
         lat=place.point.lat,
@@ -68,14 +84,22 @@ def add_place(work: Work, rep: str, place: Place, inbox: int | None) -> int:
         fixed_at=place.fixed_at,
         inbox=inbox,
     )
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    work.memo["place", number] = replace(place, id=number)
+    return number
 
 
 def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
-    rows = work.session.scalars(select(PlaceRow).where(PlaceRow.id.in_(list(ids))).order_by(PlaceRow.id))
-    return {row.id: _place(row) for row in rows}
+    return _known(work, "place", _PLACES, _place, ids)
+
+
+def _known(
+    work: Work, name: str, statement: Executable, made: Callable[[Any], Kind], ids: Collection[int]
+) -> dict[int, Kind]:
+    """By number, in order of the numbers; only what this transaction has not seen is read."""
+    lacking = [number for number in ids if (name, number) not in work.memo]
+    if lacking:
+        work.memo.update({(name, row.id): made(row) for row in work.run(statement, ids=lacking)})
+    return {number: work.memo[name, number] for number in sorted(ids) if (name, number) in work.memo}
 
 
 def last_place(work: Work, rep: str, kind: PlaceKind, since: datetime, until: datetime) -> Place | None:
@@ -100,7 +124,9 @@ def add_photo(
     phash_quality: int,
     inbox: int | None,
 ) -> int:
-    row = PhotoRow(
+    number = insert_one(
+        work,
+        _ADD_PHOTO,
         rep=rep,
         visit=visit,
         at=photo.at,
@@ -116,28 +142,24 @@ def add_photo(
         same_as=photo.same_as,
         inbox=inbox,
     )
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    work.memo["photo", number] = replace(photo, id=number)
+    return number
 
 
 def photos(work: Work, ids: Collection[int]) -> dict[int, Photo]:
-    rows = work.session.scalars(select(PhotoRow).where(PhotoRow.id.in_(list(ids))).order_by(PhotoRow.id))
-    return {row.id: _photo(row) for row in rows}
+    return _known(work, "photo", _PHOTOS, _photo, ids)
 
 
 def photo_files(work: Work, since: datetime, not_visit: int | None) -> list[tuple[int, int | None, str, str, int]]:
     """(photo, visit, file, phash, quality) of every photo since then that belongs to another visit, oldest first."""
-    query = select(PhotoRow.id, PhotoRow.visit, PhotoRow.file, PhotoRow.phash, PhotoRow.phash_quality).where(
-        PhotoRow.at >= since, PhotoRow.visit.is_not(None)
-    )
-    if not_visit is not None:
-        query = query.where(PhotoRow.visit != not_visit)
-    return [(row[0], row[1], row[2], row[3], row[4]) for row in work.session.execute(query.order_by(PhotoRow.id))]
+    rows = work.run(_PHOTO_FILES, since=since, mine=not_visit if not_visit is not None else -1)
+    return [(row.id, row.visit, row.file, row.phash, row.phash_quality) for row in rows]
 
 
 def add_note(work: Work, note: Note, inbox: int | None) -> int:
-    row = NoteRow(
+    number = insert_one(
+        work,
+        _ADD_NOTE,
         rep=note.rep,
         visit=note.visit,
         at=note.at,
@@ -152,37 +174,34 @@ def add_note(work: Work, note: Note, inbox: int | None) -> int:
         channel_text=note.channel_text,
         inbox=inbox,
     )
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    work.memo["note", number] = replace(note, id=number)
+    return number
 
 
 def note(work: Work, note_id: int) -> Note | None:
-    row = work.session.get(NoteRow, note_id)
-    return None if row is None else _note(row)
+    return notes(work, [note_id]).get(note_id)
 
 
 def note_of_inbox(work: Work, delivery: int) -> Note | None:
     """The note that came with a delivery."""
-    row = work.session.scalar(select(NoteRow).where(NoteRow.inbox == delivery))
+    row = work.run(select(_NOTE).where(_NOTE.c.inbox == delivery)).one_or_none()
     return None if row is None else _note(row)
 
 
 def notes(work: Work, ids: Collection[int]) -> dict[int, Note]:
-    rows = work.session.scalars(select(NoteRow).where(NoteRow.id.in_(list(ids))).order_by(NoteRow.id))
-    return {row.id: _note(row) for row in rows}
+    return _known(work, "note", _NOTES, _note, ids)
 
 
 def notes_without_model(work: Work) -> list[Note]:
     """Voice notes kept for the day the recogniser's model is there."""
-    rows = work.session.scalars(select(NoteRow).where(NoteRow.state == "no_model").order_by(NoteRow.id))
+    rows = work.run(select(_NOTE).where(_NOTE.c.state == "no_model").order_by(_NOTE.c.id))
     return [_note(row) for row in rows]
 
 
 def notes_waiting(work: Work, until: datetime, since: datetime) -> list[Note]:
     """Notes that came between these moments and are not heard yet."""
-    rows = work.session.scalars(
-        select(NoteRow).where(NoteRow.state == "waiting", NoteRow.at <= until, NoteRow.at >= since).order_by(NoteRow.id)
+    rows = work.run(
+        select(_NOTE).where(_NOTE.c.state == "waiting", _NOTE.c.at <= until, _NOTE.c.at >= since).order_by(_NOTE.c.id)
     )
     return [_note(row) for row in rows]
 
@@ -202,13 +221,15 @@ def heard(
     values = {"state": state, "text": text, "confidence": confidence, "engine": engine, "heard_at": now}
     if seconds is not None:
         values["seconds"] = seconds
-    work.session.execute(update(NoteRow).where(NoteRow.id == note_id, NoteRow.state != "heard").values(**values))
+    work.run(update(_NOTE).where(_NOTE.c.id == note_id, _NOTE.c.state != "heard").values(**values))
+    work.memo.pop(("note", note_id), None)
 
 
 def move_evidence(work: Work, visit: int, photo_ids: Collection[int], note_ids: Collection[int]) -> None:
     """Let photos and notes belong to another visit."""
-    work.session.execute(update(PhotoRow).where(PhotoRow.id.in_(list(photo_ids))).values(visit=visit))
-    work.session.execute(update(NoteRow).where(NoteRow.id.in_(list(note_ids))).values(visit=visit))
+    work.run(update(_PHOTO).where(_PHOTO.c.id.in_(list(photo_ids))).values(visit=visit))
+    work.run(update(_NOTE).where(_NOTE.c.id.in_(list(note_ids))).values(visit=visit))
+    work.forget()
 
 
 def add_appeal(work: Work, appeal: Appeal) -> int:
@@ -239,7 +260,7 @@ def decide_appeal(work: Work, appeal_id: int, state: str, by: str, now: datetime
     return decided.scalar_one_or_none() is not None
 
 
-def _place(row: PlaceRow) -> Place:
+def _place(row: Any) -> Place:
     return Place(
         point=Point(row.lat, row.lon),
         kind=PlaceKind(row.kind),
@@ -252,7 +273,7 @@ def _place(row: PlaceRow) -> Place:
     )
 
 
-def _photo(row: PhotoRow) -> Photo:
+def _photo(row: Any) -> Photo:
     where = Point(row.taken_lat, row.taken_lon) if row.taken_lat is not None and row.taken_lon is not None else None
     return Photo(
         file=row.file,
@@ -265,7 +286,7 @@ def _photo(row: PhotoRow) -> Photo:
     )
 
 
-def _note(row: NoteRow) -> Note:
+def _note(row: Any) -> Note:
     return Note(
         rep=row.rep,
         at=row.at,

@@ -1,84 +1,136 @@
 """Outlets, products and competitors."""
 
 from collections.abc import Collection, Sequence
+from math import cos, radians
+from typing import Any
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import bindparam, delete, func, select
 
 from rules.follow_up import TodoState
 from rules.outlets import Outlet
 from rules.places import Point
 from rules.products import Competitor, Product
-from storage.database import Work
-from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow
+from storage.database import INSERTS, Work
+from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow, RevisionRow, plain
+
+METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places measures on
+
+_OUTLET, _REVISIONS = plain(OutletRow), plain(RevisionRow)
+_ONE = select(_OUTLET).where(_OUTLET.c.code == bindparam("wanted"))
+_CODES_OF = select(_OUTLET.c.code).where(_OUTLET.c.rep == bindparam("who")).order_by(_OUTLET.c.code)
+_AROUND = (
+    select(_OUTLET)
+    .where(
+        _OUTLET.c.lat.between(bindparam("south"), bindparam("north")),
+        _OUTLET.c.lon.between(bindparam("west"), bindparam("east")),
+    )
+    .order_by(_OUTLET.c.code)
+)
+_LAST_FOUND = (
+    select(_OUTLET.c.code)
+    .where(_OUTLET.c.code.like("N____%"), _OUTLET.c.code.regexp_match("^N[0-9]{4,9}$"))
+    .order_by(func.length(_OUTLET.c.code).desc(), _OUTLET.c.code.desc())
+    .limit(1)
+)
+_PRODUCTS = select(plain(ProductRow)).order_by(plain(ProductRow).c.code)
+_REVISION = select(_REVISIONS.c.number).where(_REVISIONS.c.name == "names")
+_REVISED = {
+    name: sql(_REVISIONS).on_conflict_do_update(
+        index_elements=[_REVISIONS.c.name], set_={"number": _REVISIONS.c.number + 1}
+    )
+    for name, sql in INSERTS.items()
+}
 
 
 def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
     """All outlets, or those of these reps."""
-    query = select(OutletRow).order_by(OutletRow.code)
+    query = select(_OUTLET).order_by(_OUTLET.c.code)
     if reps is not None:
-        query = query.where(OutletRow.rep.in_(list(reps)))
-    return [_outlet(row) for row in work.session.scalars(query)]
+        query = query.where(_OUTLET.c.rep.in_(list(reps)))
+    return [_outlet(row) for row in work.run(query)]
 
 
-def state(work: Work) -> tuple[object, ...]:
-    """What changes whenever a name does while the bot runs: reps add outlets; imports need the bot stopped."""
-    counted = [work.session.scalar(select(func.count()).select_from(t)) for t in (OutletRow, ProductRow, CompetitorRow)]
-    found = select(OutletRow.code, OutletRow.name).where(OutletRow.created_by_visit.is_not(None))
-    return (*counted, *((row.code, row.name) for row in work.session.execute(found.order_by(OutletRow.code))))
+def codes_of(work: Work, rep: str) -> list[str]:
+    """The codes of a rep's outlets, in order."""
+    return [row.code for row in work.run(_CODES_OF, who=rep)]
 
 
-def outlets_around(work: Work, point: Point, degrees: float = 0.05) -> list[Outlet]:
-    """Outlets in a box around a point; the caller measures exactly. 0.05 degrees is about 5 km."""
-    rows = work.session.scalars(
-        select(OutletRow)
-        .where(
-            OutletRow.lat.between(point.lat - degrees, point.lat + degrees),
-            OutletRow.lon.between(point.lon - 2 * degrees, point.lon + 2 * degrees),
+def revision(work: Work) -> int:
+    """A number that grows whenever the name of an outlet, product or competitor may have changed."""
+    return work.run(_REVISION).scalar_one_or_none() or 0
+
+
+def _revised(work: Work) -> None:
+    """Everything that writes here ends with this."""
+    work.session.flush()
+    work.forget()
+    work.run(_REVISED[work.dialect], name="names", number=1)
+
+
+def outlets_around(work: Work, point: Point, metres: float) -> list[Outlet]:
+    """The outlets in a box that reaches at least so far in every direction; the caller measures exactly."""
+    key = ("outlets around", point, metres)
+    if key not in work.memo:
+        north = 1.01 * metres / METRES_A_DEGREE
+        east = north / max(cos(radians(point.lat)), 0.01)
+        rows = work.run(
+            _AROUND,
+            south=point.lat - north,
+            north=point.lat + north,
+            west=point.lon - east,
+            east=point.lon + east,
         )
-        .order_by(OutletRow.code)
-    )
-    return [_outlet(row) for row in rows]
+        found = work.memo[key] = [_outlet(row) for row in rows]
+        work.memo.update({("outlet", item.code): item for item in found})
+    return list(work.memo[key])
 
 
 def outlet(work: Work, code: str) -> Outlet | None:
-    row = work.session.get(OutletRow, code)
-    return None if row is None else _outlet(row)
+    key = ("outlet", code)
+    if key not in work.memo:
+        row = work.run(_ONE, wanted=code).one_or_none()
+        work.memo[key] = None if row is None else _outlet(row)
+    known: Outlet | None = work.memo[key]
+    return known
 
 
 def outlets_by_code(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
-    rows = work.session.scalars(select(OutletRow).where(OutletRow.code.in_(list(codes))).order_by(OutletRow.code))
+    if not codes:
+        return {}
+    rows = work.run(select(_OUTLET).where(_OUTLET.c.code.in_(list(codes))).order_by(_OUTLET.c.code))
     return {row.code: _outlet(row) for row in rows}
 
 
 def next_outlet_code(work: Work) -> str:
-    """The code for an outlet found by a rep: N0001, N0002 … so that it never collides with the firm's own."""
+    """The code for an outlet found by a rep: N0001, N0002 … so that it never collides with the firm's own. After N9999
+    comes N10000.
+    """
     work.alone("outlet code")
-    last = work.session.scalar(select(func.max(OutletRow.code)).where(OutletRow.code.like("N____")))
-    return f"N{int(last[1:]) + 1:04d}" if last and last[1:].isdigit() else "N0001"
+    last = work.run(_LAST_FOUND).scalar_one_or_none()
+    return f"N{int(last[1:]) + 1:04d}" if last else "N0001"
 
 
 def add_outlet(work: Work, found: Outlet, visit: int | None = None) -> None:
     row = _outlet_row(found)
     row.created_by_visit = visit
     work.session.add(row)
-    work.session.flush()
+    _revised(work)
 
 
 def drop_outlet(work: Work, code: str) -> None:
     """Take back an outlet whose registration was undone, and the 待办 at it, which were taken back before."""
-    work.session.execute(
-        delete(FollowUpRow).where(FollowUpRow.outlet == code, FollowUpRow.state == TodoState.VOID.value)
-    )
+    todo = plain(FollowUpRow)
+    work.run(delete(todo).where(todo.c.outlet == code, todo.c.state == TodoState.VOID.value))
     row = work.session.get(OutletRow, code)
     if row is not None:
         work.session.delete(row)
-        work.session.flush()
+    _revised(work)
 
 
 def save_outlets(work: Work, found: Sequence[Outlet]) -> None:
     for item in found:
         work.session.merge(_outlet_row(item))
-    work.session.flush()
+    _revised(work)
 
 
 def products(work: Work) -> list[Product]:
@@ -93,7 +145,7 @@ def products(work: Work) -> list[Product]:
             price_fen=row.price_fen,
             is_new=row.is_new,
         )
-        for row in work.session.scalars(select(ProductRow).order_by(ProductRow.code))
+        for row in work.run(_PRODUCTS)
     ]
 
 
@@ -111,7 +163,7 @@ def save_products(work: Work, sold: Sequence[Product]) -> None:
                 is_new=item.is_new,
             )
         )
-    work.session.flush()
+    _revised(work)
 
 
 def competitors(work: Work) -> list[Competitor]:
@@ -124,10 +176,10 @@ def competitors(work: Work) -> list[Competitor]:
 def save_competitors(work: Work, rivals: Sequence[Competitor]) -> None:
     for item in rivals:
         work.session.merge(CompetitorRow(name=item.name, line=item.line))
-    work.session.flush()
+    _revised(work)
 
 
-def _outlet(row: OutletRow) -> Outlet:
+def _outlet(row: Any) -> Outlet:
     return Outlet(
         code=row.code,
         name=row.name,

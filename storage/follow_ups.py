@@ -2,30 +2,34 @@
 
 from collections.abc import Collection
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from rules.follow_up import FollowUp, TodoState
 from rules.windows import Window
-from storage.database import Work
-from storage.tables import FollowUpRow
+from storage.database import Work, insert_one
+from storage.tables import FollowUpRow, plain
+
+_TODO = plain(FollowUpRow)
+_ADD = insert(_TODO)
+_SAVE = update(_TODO).where(_TODO.c.id == bindparam("row_id"))
+_ONE = select(_TODO).where(_TODO.c.id == bindparam("row_id"))
+_OPEN = select(_TODO).where(_TODO.c.state == TodoState.OPEN.value).order_by(_TODO.c.last, _TODO.c.id)
+_OPEN_OF = _OPEN.where(_TODO.c.rep == bindparam("who"))
+_OPEN_AT = _OPEN.where(_TODO.c.outlet == bindparam("where"))
 
 
 def add(work: Work, todo: FollowUp) -> int:
-    row = FollowUpRow()
-    _fill(row, todo)
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    return insert_one(work, _ADD, **_columns(todo))
 
 
 def save(work: Work, todo: FollowUp) -> None:
-    _fill(work.session.get_one(FollowUpRow, todo.id), todo)
-    work.session.flush()
+    work.run(_SAVE, row_id=todo.id, **_columns(todo))
 
 
 def load(work: Work, todo_id: int) -> FollowUp | None:
-    row = work.session.get(FollowUpRow, todo_id)
+    row = work.run(_ONE, row_id=todo_id).one_or_none()
     return None if row is None else _follow_up(row)
 
 
@@ -34,78 +38,70 @@ def to_remind(work: Work, now: datetime, *, take: bool = False) -> list[FollowUp
     now is left to the next time.
     """
     query = (
-        select(FollowUpRow)
-        .where(
-            FollowUpRow.state == TodoState.OPEN.value,
-            FollowUpRow.reminded_at.is_(None),
-            FollowUpRow.remind_at <= now,
-        )
-        .order_by(FollowUpRow.remind_at, FollowUpRow.id)
+        select(_TODO)
+        .where(_TODO.c.state == TodoState.OPEN.value, _TODO.c.reminded_at.is_(None), _TODO.c.remind_at <= now)
+        .order_by(_TODO.c.remind_at, _TODO.c.id)
     )
-    rows = work.session.scalars(query.with_for_update(skip_locked=True) if take else query)
+    rows = work.run(query.with_for_update(skip_locked=True) if take else query)
     return [_follow_up(row) for row in rows]
 
 
 def open_of(work: Work, rep: str) -> list[FollowUp]:
-    rows = work.session.scalars(
-        select(FollowUpRow)
-        .where(FollowUpRow.rep == rep, FollowUpRow.state == TodoState.OPEN.value)
-        .order_by(FollowUpRow.last, FollowUpRow.id)
-    )
-    return [_follow_up(row) for row in rows]
+    return [_follow_up(row) for row in work.run(_OPEN_OF, who=rep)]
 
 
 def open_at(work: Work, outlet: str) -> list[FollowUp]:
-    rows = work.session.scalars(
-        select(FollowUpRow)
-        .where(FollowUpRow.outlet == outlet, FollowUpRow.state == TodoState.OPEN.value)
-        .order_by(FollowUpRow.last, FollowUpRow.id)
-    )
-    return [_follow_up(row) for row in rows]
+    return [_follow_up(row) for row in work.run(_OPEN_AT, where=outlet)]
 
 
 def of_visit(work: Work, visit: int) -> list[FollowUp]:
-    rows = work.session.scalars(select(FollowUpRow).where(FollowUpRow.visit == visit).order_by(FollowUpRow.id))
+    rows = work.run(select(_TODO).where(_TODO.c.visit == visit).order_by(_TODO.c.id))
     return [_follow_up(row) for row in rows]
 
 
 def void_of_visit(work: Work, visit: int, now: datetime) -> int:
     """Take back the open 待办 of a visit that was undone; how many."""
-    taken = work.session.execute(
-        update(FollowUpRow)
-        .where(FollowUpRow.visit == visit, FollowUpRow.state == TodoState.OPEN.value)
+    taken = work.run(
+        update(_TODO)
+        .where(_TODO.c.visit == visit, _TODO.c.state == TodoState.OPEN.value)
         .values(state=TodoState.VOID.value, ended_at=now)
-        .returning(FollowUpRow.id)
+        .returning(_TODO.c.id)
     )
     return len(taken.all())
 
 
 def overdue_counts(work: Work, reps: Collection[str], today: date) -> dict[str, int]:
-    rows = work.session.scalars(
-        select(FollowUpRow.rep).where(
-            FollowUpRow.rep.in_(list(reps)), FollowUpRow.state == TodoState.OPEN.value, FollowUpRow.last < today
+    rows = work.run(
+        select(_TODO.c.rep).where(
+            _TODO.c.rep.in_(list(reps)), _TODO.c.state == TodoState.OPEN.value, _TODO.c.last < today
         )
     )
     counts: dict[str, int] = {}
-    for rep in rows:
+    for (rep,) in rows:
         counts[rep] = counts.get(rep, 0) + 1
     return counts
 
 
-def _fill(row: FollowUpRow, todo: FollowUp) -> None:
-    row.rep, row.outlet, row.visit = todo.rep, todo.outlet, todo.visit
-    row.first, row.last, row.time, row.quote = (
-        todo.window.first,
-        todo.window.last,
-        todo.window.time,
-        todo.window.quote,
-    )
-    row.what, row.state = todo.what, todo.state.value
-    row.remind_at, row.reminded_at = todo.remind_at, todo.reminded_at
-    row.made_by_itself, row.ended_at, row.postponed = todo.made_by_itself, todo.ended_at, todo.postponed
+def _columns(todo: FollowUp) -> dict[str, Any]:
+    return {
+        "rep": todo.rep,
+        "outlet": todo.outlet,
+        "visit": todo.visit,
+        "first": todo.window.first,
+        "last": todo.window.last,
+        "time": todo.window.time,
+        "quote": todo.window.quote,
+        "what": todo.what,
+        "state": todo.state.value,
+        "remind_at": todo.remind_at,
+        "reminded_at": todo.reminded_at,
+        "made_by_itself": todo.made_by_itself,
+        "ended_at": todo.ended_at,
+        "postponed": todo.postponed,
+    }
 
 
-def _follow_up(row: FollowUpRow) -> FollowUp:
+def _follow_up(row: Any) -> FollowUp:
     return FollowUp(
         rep=row.rep,
         outlet=row.outlet,

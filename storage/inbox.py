@@ -5,12 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, null, or_, select, update
+from sqlalchemy import bindparam, func, null, or_, select, update
 
-from storage.database import Work, insert
-from storage.tables import InboxRow
+from storage.database import INSERTS, Work
+from storage.tables import InboxRow, plain
 
 MAX_TRIES = 5
+
+_INBOX = plain(InboxRow)
+_ACCEPT = {name: sql(_INBOX).on_conflict_do_nothing().returning(_INBOX.c.id) for name, sql in INSERTS.items()}
+_ONE = select(_INBOX).where(_INBOX.c.id == bindparam("row_id"))
+_NEXT = (
+    select(_INBOX)
+    .where(_INBOX.c.state == "new", _INBOX.c.person == bindparam("whose"))
+    .order_by(_INBOX.c.position, _INBOX.c.id)
+    .limit(1)
+)
+_WAITS = update(_INBOX).where(_INBOX.c.id == bindparam("row_id"), _INBOX.c.state == "new")
+_TAKE = _WAITS.values(state="done", done_at=bindparam("at")).returning(_INBOX.c.id)
+_KEEP = _WAITS.values(message=bindparam("parsed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,26 +50,23 @@ class Delivery:
 
 def accept(work: Work, delivery: Delivery) -> int | None:
     """Store a delivery; its id, or None when it was delivered before. An unreadable one is stored as dead."""
-    statement = (
-        insert(work, InboxRow)
-        .values(
-            channel=delivery.channel,
-            account=delivery.account,
-            delivery_key=delivery.delivery_key,
-            person=delivery.person,
-            position=delivery.position,
-            chat_ref=delivery.chat_ref,
-            raw=delivery.raw,
-            message=delivery.message,
-            received_at=delivery.received_at,
-            state="new" if delivery.message is not None else "dead",
-            tries=0,
-            error=delivery.error,
-        )
-        .on_conflict_do_nothing()
-        .returning(InboxRow.id)
+    stored = work.run(
+        _ACCEPT[work.dialect],
+        channel=delivery.channel,
+        account=delivery.account,
+        delivery_key=delivery.delivery_key,
+        person=delivery.person,
+        position=delivery.position,
+        chat_ref=delivery.chat_ref,
+        raw=delivery.raw,
+        message=delivery.message,
+        received_at=delivery.received_at,
+        state="new" if delivery.message is not None else "dead",
+        tries=0,
+        error=delivery.error,
     )
-    return work.session.execute(statement).scalar_one_or_none()
+    number: int | None = stored.scalar_one_or_none()
+    return number
 
 
 def waiting(work: Work, now: datetime, busy: Collection[str] = (), limit: int = 20) -> list[Delivery]:
@@ -79,64 +89,55 @@ def waiting(work: Work, now: datetime, busy: Collection[str] = (), limit: int = 
 
 def next_of(work: Work, person: str, now: datetime) -> Delivery | None:
     """The first delivery of a person that waits to be applied, if its time has come."""
-    row = work.session.scalar(
-        select(InboxRow)
-        .where(InboxRow.state == "new", InboxRow.person == person)
-        .order_by(InboxRow.position, InboxRow.id)
-        .limit(1)
-    )
+    row = work.run(_NEXT, whose=person).one_or_none()
     return _delivery(row) if row is not None and (row.not_before is None or row.not_before <= now) else None
 
 
 def load(work: Work, delivery_id: int) -> Delivery | None:
     """A delivery that still waits to be applied, or None when it was dealt with meanwhile."""
-    row = work.session.get(InboxRow, delivery_id)
+    row = work.run(_ONE, row_id=delivery_id).one_or_none()
     return _delivery(row) if row is not None and row.state == "new" else None
 
 
-def take(work: Work, delivery_id: int) -> Delivery | None:
-    """As `load`, and nobody else takes it until the transaction ends; who waited for that finds it dealt with."""
-    row = work.session.scalar(
-        select(InboxRow).where(InboxRow.id == delivery_id, InboxRow.state == "new").with_for_update()
-    )
-    return None if row is None else _delivery(row)
+def take(work: Work, delivery_id: int, now: datetime) -> bool:
+    """Mark a delivery as done. False when it was dealt with before; nobody else takes it until the transaction ends."""
+    return work.run(_TAKE, row_id=delivery_id, at=now).scalar_one_or_none() is not None
 
 
 def keep_message(work: Work, delivery_id: int, message: dict[str, Any]) -> None:
     """Replace the parsed message, once its media are fetched and stored."""
-    work.session.execute(update(InboxRow).where(InboxRow.id == delivery_id).values(message=message))
+    work.run(_KEEP, row_id=delivery_id, parsed=message)
 
 
 def of_id(work: Work, delivery_id: int) -> Delivery | None:
     """A delivery in whatever state."""
-    row = work.session.get(InboxRow, delivery_id)
+    row = work.run(_ONE, row_id=delivery_id).one_or_none()
     return None if row is None else _delivery(row)
 
 
 def forget_content(work: Work, delivery_id: int) -> None:
     """Keep only that something came: a stranger's words are not ours to store."""
-    work.session.execute(update(InboxRow).where(InboxRow.id == delivery_id).values(raw={}, message=null()))
+    work.run(update(_INBOX).where(_INBOX.c.id == delivery_id).values(raw={}, message=null()))
 
 
-def done(work: Work, delivery_id: int, now: datetime, state: str = "done") -> None:
-    work.session.execute(update(InboxRow).where(InboxRow.id == delivery_id).values(state=state, done_at=now))
+def ignored(work: Work, delivery_id: int) -> None:
+    """What was taken turned out to be nothing for us."""
+    work.run(update(_INBOX).where(_INBOX.c.id == delivery_id).values(state="ignored"))
 
 
 def hold(work: Work, delivery_id: int, until: datetime) -> None:
     """Wait without counting a try: the trouble is the network's."""
-    work.session.execute(update(InboxRow).where(InboxRow.id == delivery_id).values(not_before=until))
+    work.run(update(_INBOX).where(_INBOX.c.id == delivery_id).values(not_before=until))
 
 
 def failed(work: Work, delivery_id: int, now: datetime, error: str) -> bool:
     """Note a failure: tried again after a growing pause, set aside after five. True when it was set aside."""
-    row = work.session.get_one(InboxRow, delivery_id)
-    row.tries += 1
-    row.error = error[:2000]
-    if row.tries >= MAX_TRIES:
-        row.state = "dead"
-        row.done_at = now
+    tries = work.run(_ONE, row_id=delivery_id).one().tries + 1
+    row = update(_INBOX).where(_INBOX.c.id == delivery_id).values(tries=tries, error=error[:2000])
+    if tries >= MAX_TRIES:
+        work.run(row.values(state="dead", done_at=now))
         return True
-    row.not_before = now + timedelta(seconds=2**row.tries)
+    work.run(row.values(not_before=now + timedelta(seconds=2**tries)))
     return False
 
 
@@ -167,7 +168,7 @@ def of_person(work: Work, channel: str, person: str) -> list[tuple[Delivery, str
     return [(_delivery(row), row.state) for row in rows]
 
 
-def _delivery(row: InboxRow) -> Delivery:
+def _delivery(row: Any) -> Delivery:
     return Delivery(
         channel=row.channel,
         account=row.account,

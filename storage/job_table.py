@@ -3,18 +3,31 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, exists, func, or_, select, update
+from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 
-from storage.database import Work
+from storage.database import Work, insert_one
 from storage.jobs import MAX_TRIES, Job, pause
-from storage.tables import JobRow
+from storage.tables import JobRow, plain
+
+_JOB = plain(JobRow)
+_EARLIER = _JOB.alias("earlier")
+_HELD = exists().where(
+    _EARLIER.c.lock == _JOB.c.lock, _EARLIER.c.state.in_(["ready", "running"]), _EARLIER.c.id < _JOB.c.id
+)
+_NEXT = (
+    select(_JOB.c.id)
+    .where(_JOB.c.state == "ready", _JOB.c.run_at <= bindparam("at"), or_(_JOB.c.lock.is_(None), ~_HELD))
+    .order_by(_JOB.c.id)
+    .limit(1)
+)
+_CLAIM = (
+    update(_JOB).where(_JOB.c.id == bindparam("row_id")).values(state="running", tries=_JOB.c.tries + 1).returning(_JOB)
+)
+_PUT = insert(_JOB)
 
 
 def put(work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None) -> int:
-    row = JobRow(task=task, args=args, lock=lock, state="ready", run_at=now, tries=0, error="")
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    return insert_one(work, _PUT, task=task, args=args, lock=lock, state="ready", run_at=now, tries=0, error="")
 
 
 def enlist(work: Work) -> None:
@@ -26,22 +39,8 @@ def beat(work: Work, worker: int | None) -> None:
 
 
 def claim(work: Work, now: datetime, worker: int | None) -> Job | None:
-    earlier = JobRow.__table__.alias()
-    held = exists().where(
-        earlier.c.lock == JobRow.lock, earlier.c.state.in_(["ready", "running"]), earlier.c.id < JobRow.id
-    )
-    row = work.session.scalar(
-        select(JobRow)
-        .where(JobRow.state == "ready", JobRow.run_at <= now, or_(JobRow.lock.is_(None), ~held))
-        .order_by(JobRow.id)
-        .limit(1)
-    )
-    if row is None:
-        return None
-    row.state = "running"
-    row.tries += 1
-    work.session.flush()
-    return _job(row)
+    row = work.run(_NEXT, at=now).one_or_none()
+    return None if row is None else _job(work.run(_CLAIM, row_id=row.id).one())
 
 
 def still_ours(work: Work, job: Job) -> bool:
@@ -49,16 +48,14 @@ def still_ours(work: Work, job: Job) -> bool:
 
 
 def finished(work: Work, job: Job) -> None:
-    row = work.session.get(JobRow, job.id)
-    if row is not None:
-        work.session.delete(row)
+    work.run(delete(_JOB).where(_JOB.c.id == job.id))
 
 
 def failed(work: Work, job: Job, now: datetime, error: str) -> bool:
     dead = job.tries >= MAX_TRIES
-    work.session.execute(
-        update(JobRow)
-        .where(JobRow.id == job.id)
+    work.run(
+        update(_JOB)
+        .where(_JOB.c.id == job.id)
         .values(
             state="dead" if dead else "ready",
             run_at=now + timedelta(seconds=pause(job.tries)),
@@ -69,20 +66,20 @@ def failed(work: Work, job: Job, now: datetime, error: str) -> bool:
 
 
 def recover(work: Work, silent: float) -> list[Job]:
-    spent = JobRow.tries >= MAX_TRIES
-    found = work.session.scalars(
-        update(JobRow)
-        .where(JobRow.state == "running")
-        .values(state=case((spent, "dead"), else_="ready"), error=case((spent, "the process died"), else_=JobRow.error))
-        .returning(JobRow)
+    spent = _JOB.c.tries >= MAX_TRIES
+    found = work.run(
+        update(_JOB)
+        .where(_JOB.c.state == "running")
+        .values(state=case((spent, "dead"), else_="ready"), error=case((spent, "the process died"), else_=_JOB.c.error))
+        .returning(_JOB)
     )
     return [_job(row) for row in found if row.state == "dead"]
 
 
 def counts(work: Work) -> dict[str, int]:
-    rows = work.session.execute(select(JobRow.state, func.count()).group_by(JobRow.state))
-    return {state: count for state, count in rows}
+    rows = work.run(select(_JOB.c.state, func.count().label("jobs")).group_by(_JOB.c.state))
+    return {row.state: row.jobs for row in rows}
 
 
-def _job(row: JobRow) -> Job:
+def _job(row: Any) -> Job:
     return Job(task=row.task, args=row.args, lock=row.lock, tries=row.tries, id=row.id)

@@ -6,14 +6,50 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import bindparam, case, exists, select, text, update
 
-from storage.database import Work, insert
-from storage.tables import OutboxRow
+from storage.database import INSERTS, Work
+from storage.tables import OutboxRow, plain
 
 MAX_TRIES = 8
 STALE = timedelta(days=7)  # what waited longer for its person is of no use any more
 SHUT = "shut:"  # what the error of a message begins with that waits, or waited, for its person; the reason follows
+
+_OUTBOX = plain(OutboxRow)
+_QUEUE = {name: sql(_OUTBOX).on_conflict_do_nothing().returning(_OUTBOX.c.id) for name, sql in INSERTS.items()}
+_EARLIER = _OUTBOX.alias("earlier")
+_THESE = select(_OUTBOX).where(_OUTBOX.c.id.in_(bindparam("ids", expanding=True))).order_by(_OUTBOX.c.id)
+_HEADS = (
+    select(_OUTBOX.c.id, _OUTBOX.c.channel, _OUTBOX.c.chat_ref)
+    .where(
+        _OUTBOX.c.state == "due",
+        _OUTBOX.c.due_at <= bindparam("at"),
+        _OUTBOX.c.channel.in_(bindparam("channels", expanding=True)),
+        ~exists().where(
+            _EARLIER.c.state == text("'due'"),  # spelt out: the index holds only these
+            _EARLIER.c.channel == _OUTBOX.c.channel,
+            _EARLIER.c.chat_ref == _OUTBOX.c.chat_ref,
+            _EARLIER.c.id < _OUTBOX.c.id,
+        ),
+    )
+    .order_by(_OUTBOX.c.due_at, _OUTBOX.c.id)
+    .limit(bindparam("most"))
+)
+_RELEASE = (
+    update(_OUTBOX)
+    .where(
+        _OUTBOX.c.state == "waiting", _OUTBOX.c.channel == bindparam("where"), _OUTBOX.c.chat_ref == bindparam("who")
+    )
+    .values(
+        state=case((_OUTBOX.c.made_at < bindparam("oldest"), "dropped"), else_="due"), due_at=bindparam("at"), tries=0
+    )
+    .returning(_OUTBOX.c.state)
+)
+_SENT = (
+    update(_OUTBOX)
+    .where(_OUTBOX.c.id == bindparam("row_id"))
+    .values(state="sent", sent_at=bindparam("at"), provider_id=bindparam("provider"))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +80,25 @@ def queue(work: Work, message: Outgoing) -> int | None:
     Within a chat ids grow in the order of the commits: whoever saw one will never find a smaller one later.
     """
     work.alone(f"chat:{message.channel}:{message.chat_ref}")
-    statement = (
-        insert(work, OutboxRow)
-        .values(
-            dedupe_key=message.dedupe_key,
-            account=message.account,
-            channel=message.channel,
-            chat_ref=message.chat_ref,
-            intent=message.intent,
-            body=message.body,
-            in_reply_to=message.in_reply_to,
-            made_at=message.made_at,
-            due_at=message.due_at,
-            not_after=message.not_after,
-            state="due",
-            tries=0,
-            provider_id="",
-            error="",
-        )
-        .on_conflict_do_nothing()
-        .returning(OutboxRow.id)
+    queued = work.run(
+        _QUEUE[work.dialect],
+        dedupe_key=message.dedupe_key,
+        account=message.account,
+        channel=message.channel,
+        chat_ref=message.chat_ref,
+        intent=message.intent,
+        body=message.body,
+        in_reply_to=message.in_reply_to,
+        made_at=message.made_at,
+        due_at=message.due_at,
+        not_after=message.not_after,
+        state="due",
+        tries=0,
+        provider_id="",
+        error="",
     )
-    return work.session.execute(statement).scalar_one_or_none()
+    number: int | None = queued.scalar_one_or_none()
+    return number
 
 
 def due(
@@ -75,55 +108,45 @@ def due(
 
     A message waiting for a retry holds back the later ones of its chat.
     """
-    chat = OutboxRow.channel + ":" + OutboxRow.chat_ref
-    heads = (
-        select(func.min(OutboxRow.id))
-        .where(OutboxRow.state == "due", OutboxRow.channel.in_(list(channels)), chat.not_in(list(busy)))
-        .group_by(OutboxRow.channel, OutboxRow.chat_ref)
-    )
-    rows = work.session.scalars(
-        select(OutboxRow).where(OutboxRow.id.in_(heads), OutboxRow.due_at <= now).order_by(OutboxRow.id).limit(limit)
-    )
-    return [_outgoing(row) for row in rows]
+    # A busy chat has one head at most, so this many are enough. What they say is read only of those that are free.
+    heads = work.run(_HEADS, at=now, channels=list(channels), most=limit + len(busy))
+    free = [row.id for row in heads if f"{row.channel}:{row.chat_ref}" not in busy][:limit]
+    return [_outgoing(row) for row in work.run(_THESE, ids=free)] if free else []
 
 
 def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]:
     """Those of these messages that nobody dealt with meanwhile."""
-    rows = work.session.scalars(
-        select(OutboxRow)
-        .where(OutboxRow.id.in_(list(ids)), OutboxRow.state == "due", OutboxRow.due_at <= now)
-        .order_by(OutboxRow.id)
-        .execution_options(populate_existing=True)
+    rows = work.run(
+        select(_OUTBOX)
+        .where(_OUTBOX.c.id.in_(list(ids)), _OUTBOX.c.state == "due", _OUTBOX.c.due_at <= now)
+        .order_by(_OUTBOX.c.id)
     )
     return [_outgoing(row) for row in rows]
 
 
 def sent(work: Work, message_id: int, now: datetime, provider_id: str) -> None:
-    work.session.execute(
-        update(OutboxRow).where(OutboxRow.id == message_id).values(state="sent", sent_at=now, provider_id=provider_id)
-    )
+    work.run(_SENT, row_id=message_id, at=now, provider=provider_id)
 
 
 def retry_at(work: Work, message_id: int, at: datetime, error: str) -> bool:
     """Try again at `at`. False, and set aside as failed, when that was the last of the tries."""
-    row = work.session.get_one(OutboxRow, message_id)
-    row.tries += 1
-    row.error = error[:500]
-    if row.tries >= MAX_TRIES:
-        row.state = "failed"
+    tries = work.run(select(_OUTBOX.c.tries).where(_OUTBOX.c.id == message_id)).scalar_one() + 1
+    row = update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(tries=tries, error=error[:500])
+    if tries >= MAX_TRIES:
+        work.run(row.values(state="failed"))
         return False
-    row.due_at = at
+    work.run(row.values(due_at=at))
     return True
 
 
 def hold_until(work: Work, message_id: int, at: datetime, error: str) -> None:
     """Wait as the platform told us to (Retry-After); that is no failure and costs no try."""
-    work.session.execute(update(OutboxRow).where(OutboxRow.id == message_id).values(due_at=at, error=error[:500]))
+    work.run(update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(due_at=at, error=error[:500]))
 
 
 def give_up(work: Work, message_id: int, state: str, error: str) -> None:
     """`failed`: the platform refuses it; `dropped`: it came too late to be of use."""
-    work.session.execute(update(OutboxRow).where(OutboxRow.id == message_id).values(state=state, error=error[:500]))
+    work.run(update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(state=state, error=error[:500]))
 
 
 def due_behind(work: Work, head: Outgoing, now: datetime, limit: int = 20) -> list[Outgoing]:
@@ -151,16 +174,15 @@ def shut(work: Work, message_id: int, reason: str) -> None:
 
 def release(work: Work, channel: str, chat_ref: str, now: datetime) -> int:
     """The person wrote: what waited for that is due; how many. What waited too long is dropped."""
-    waiting = (OutboxRow.state == "waiting", OutboxRow.channel == channel, OutboxRow.chat_ref == chat_ref)
-    work.session.execute(update(OutboxRow).where(*waiting, OutboxRow.made_at < now - STALE).values(state="dropped"))
-    freed = update(OutboxRow).where(*waiting).values(state="due", due_at=now, tries=0).returning(OutboxRow.id)
-    return len(work.session.scalars(freed).all())
+    states = work.run(_RELEASE, where=channel, who=chat_ref, at=now, oldest=now - STALE).scalars()
+    return sum(state == "due" for state in states)
 
 
 def arrived(work: Work, message_id: int, texts: int) -> None:
     """The first `texts` pieces of a message are with the person already; what goes out again leaves them out."""
-    row = work.session.get_one(OutboxRow, message_id)
-    row.body = {**row.body, "arrived": row.body.get("arrived", 0) + texts}
+    body = work.run(select(_OUTBOX.c.body).where(_OUTBOX.c.id == message_id)).scalar_one()
+    more = {**body, "arrived": body.get("arrived", 0) + texts}
+    work.run(update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(body=more))
 
 
 def came_back(work: Work, channel: str, provider_id: str, reason: str) -> int:
@@ -207,21 +229,21 @@ def next_due_at(work: Work, channels: Collection[str]) -> datetime | None:
 
 def to_chat(work: Work, channel: str, chat_ref: str, after: int = 0) -> list[Outgoing]:
     """Everything said to one chat after row `after`, in order."""
-    rows = work.session.scalars(
-        select(OutboxRow)
-        .where(OutboxRow.channel == channel, OutboxRow.chat_ref == chat_ref, OutboxRow.id > after)
-        .order_by(OutboxRow.id)
+    rows = work.run(
+        select(_OUTBOX)
+        .where(_OUTBOX.c.channel == channel, _OUTBOX.c.chat_ref == chat_ref, _OUTBOX.c.id > after)
+        .order_by(_OUTBOX.c.id)
     )
     return [_outgoing(row) for row in rows]
 
 
 def after(work: Work, row: int) -> list[Outgoing]:
     """Everything queued after a row, to anybody, in order."""
-    rows = work.session.scalars(select(OutboxRow).where(OutboxRow.id > row).order_by(OutboxRow.id))
+    rows = work.run(select(_OUTBOX).where(_OUTBOX.c.id > row).order_by(_OUTBOX.c.id))
     return [_outgoing(item) for item in rows]
 
 
-def _outgoing(row: OutboxRow) -> Outgoing:
+def _outgoing(row: Any) -> Outgoing:
     return Outgoing(
         dedupe_key=row.dedupe_key,
         channel=row.channel,

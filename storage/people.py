@@ -3,15 +3,32 @@
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, select, update
+from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
-from storage.database import Work, insert
-from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow
+from storage.database import Work, insert, insert_one
+from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, plain
+
+_ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
+_EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
+_ACCOUNT = select(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
+_ACCOUNT_OF = (
+    select(_ACCOUNTS, _EMPLOYEES)
+    .join(_EMPLOYEES, _EMPLOYEES.c.code == _ACCOUNTS.c.employee)
+    .where(_ACCOUNTS.c.channel == bindparam("where"), _ACCOUNTS.c.user_ref == bindparam("who"))
+)
+_ACCOUNTS_OF = select(_ACCOUNTS).where(_ACCOUNTS.c.employee == bindparam("who")).order_by(_ACCOUNTS.c.id)
+_NEW_ACCOUNT = core_insert(_ACCOUNTS)
+_CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
+_CHANGEABLE = ("chat_ref", "language", "reachable", "current_visit", "current_question", "expects")
+_QUESTION = core_insert(_QUESTIONS)
+_QUESTION_ASKED = select(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id"))
+_ANSWERED = update(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id")).values(answered_at=bindparam("at"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +71,12 @@ def staff(work: Work) -> list[Employee]:
 
 
 def employee(work: Work, code: str) -> Employee | None:
-    row = work.session.get(EmployeeRow, code)
-    return None if row is None else _employee(row)
+    key = ("employee", code)
+    if key not in work.memo:
+        row = work.run(_EMPLOYEE_CODED, who=code).one_or_none()
+        work.memo[key] = None if row is None else _employee(row)
+    found: Employee | None = work.memo[key]
+    return found
 
 
 def employee_named(work: Work, name_or_code: str) -> Employee | None:
@@ -92,8 +113,9 @@ def alone(work: Work, code: str) -> None:
     """Only one transaction at a time works on what an employee does: the messages of all the accounts, the notes heard,
     a manager's decision. What was read before is out of date now and read anew when it is asked for again.
     """
-    work.alone(f"employee:{code}")
-    work.session.expire_all()
+    if work.dialect == "postgresql":
+        work.alone(f"employee:{code}")
+        work.forget()
 
 
 def save_employees(work: Work, people: Sequence[Employee]) -> None:
@@ -117,57 +139,75 @@ def save_employees(work: Work, people: Sequence[Employee]) -> None:
                 .values(reachable=False)
             )
     work.session.flush()
+    work.forget()
 
 
 def account(work: Work, channel: str, user_ref: str) -> Account | None:
-    row = work.session.scalar(select(AccountRow).where(AccountRow.channel == channel, AccountRow.user_ref == user_ref))
-    return None if row is None else _account(row)
+    """A chat account; its employee is read along with it."""
+    number = work.memo.get(("account of", channel, user_ref))
+    if number is not None:
+        return account_by_id(work, number)
+    row = work.run(_ACCOUNT_OF, where=channel, who=user_ref).one_or_none()
+    if row is None:
+        return None
+    work.memo["account of", channel, user_ref] = row.id
+    work.memo["employee", row.code] = _employee(row)
+    return _read(work, row)
 
 
 def account_by_id(work: Work, account_id: int) -> Account:
-    return _account(work.session.get_one(AccountRow, account_id))
+    """Raises where there is none."""
+    known: Account | None = work.memo.get(("account", account_id))
+    return known if known is not None else _read(work, work.run(_ACCOUNT, row_id=account_id).one())
 
 
 def accounts_of(work: Work, employee_code: str) -> list[Account]:
-    rows = work.session.scalars(select(AccountRow).where(AccountRow.employee == employee_code).order_by(AccountRow.id))
-    return [_account(row) for row in rows]
+    return [_read(work, row) for row in work.run(_ACCOUNTS_OF, who=employee_code)]
 
 
 def accounts(work: Work) -> list[Account]:
-    return [_account(row) for row in work.session.scalars(select(AccountRow).order_by(AccountRow.id))]
+    return [_read(work, row) for row in work.run(select(_ACCOUNTS).order_by(_ACCOUNTS.c.id))]
 
 
 def group_accounts(work: Work) -> list[Account]:
-    rows = work.session.scalars(select(AccountRow).where(AccountRow.channel == GROUPS).order_by(AccountRow.id))
-    return [_account(row) for row in rows]
+    rows = work.run(select(_ACCOUNTS).where(_ACCOUNTS.c.channel == GROUPS).order_by(_ACCOUNTS.c.id))
+    return [_read(work, row) for row in rows]
 
 
 def link(work: Work, made: Account, now: datetime) -> Account:
     """Tie a chat account to an employee; one that was tied to somebody else before is moved."""
     work.alone(f"account:{made.channel}:{made.user_ref}")
-    row = work.session.scalar(
-        select(AccountRow).where(AccountRow.channel == made.channel, AccountRow.user_ref == made.user_ref)
-    )
-    if row is None:
-        row = AccountRow(channel=made.channel, user_ref=made.user_ref, chat_ref=made.chat_ref, linked_at=now)
-        work.session.add(row)
-    row.chat_ref, row.employee, row.language = made.chat_ref, made.employee, made.language
-    row.reachable, row.linked_at = True, now
-    row.current_visit = row.current_question = row.expects = None
-    work.session.flush()
-    return _account(row)
+    work.forget()
+    tied = {
+        "chat_ref": made.chat_ref,
+        "employee": made.employee,
+        "language": made.language,
+        "reachable": True,
+        "linked_at": now,
+        "current_visit": None,
+        "current_question": None,
+        "expects": None,
+    }
+    known = account(work, made.channel, made.user_ref)
+    if known is None:
+        work.run(_NEW_ACCOUNT, channel=made.channel, user_ref=made.user_ref, **tied)
+    else:
+        work.run(_CHANGE_ACCOUNT, row_id=known.id, **tied)
+    work.forget()
+    return _read(work, work.run(_ACCOUNT_OF, where=made.channel, who=made.user_ref).one())
 
 
 def save_account(work: Work, kept: Account) -> None:
     """Only what differs from what this transaction read is written: a reminder may ask something in the meantime."""
-    row = work.session.get_one(AccountRow, kept.id)
-    row.chat_ref, row.language, row.reachable = kept.chat_ref, kept.language, kept.reachable
-    row.current_visit, row.current_question, row.expects = kept.current_visit, kept.current_question, kept.expects
-    work.session.flush()
+    stored = account_by_id(work, kept.id)
+    changes = {name: value for name in _CHANGEABLE if (value := getattr(kept, name)) != getattr(stored, name)}
+    if changes:
+        work.run(_CHANGE_ACCOUNT, row_id=kept.id, **changes)
+        work.memo["account", kept.id] = replace(stored, **changes)
 
 
 def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
-    work.session.execute(update(AccountRow).where(AccountRow.id == account_id).values(reachable=reachable))
+    save_account(work, replace(account_by_id(work, account_id), reachable=reachable))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +258,9 @@ def use_invite(work: Work, token: str, now: datetime) -> str | None:
 
 
 def ask(work: Work, question: Question) -> int:
-    row = QuestionRow(
+    return insert_one(
+        work,
+        _QUESTION,
         account=question.account,
         about=question.about,
         subject=question.subject,
@@ -227,16 +269,18 @@ def ask(work: Work, question: Question) -> int:
         multi=question.multi,
         asked_at=question.asked_at,
     )
-    work.session.add(row)
-    work.session.flush()
-    return row.id
 
 
 def question(work: Work, question_id: int, account_id: int) -> Question | None:
     """A question this account was asked; somebody else's is not found."""
-    row = work.session.get(QuestionRow, question_id)
-    if row is None or row.account != account_id:
-        return None
+    known: Question | None = work.memo.get(("question", question_id))
+    if known is None:
+        row = work.run(_QUESTION_ASKED, row_id=question_id).one_or_none()
+        known = work.memo["question", question_id] = None if row is None else _question(row)
+    return known if known is not None and known.account == account_id else None
+
+
+def _question(row: Any) -> Question:
     return Question(
         account=row.account,
         about=row.about,
@@ -251,14 +295,15 @@ def question(work: Work, question_id: int, account_id: int) -> Question | None:
 
 
 def answered(work: Work, question_id: int, now: datetime) -> None:
-    work.session.execute(update(QuestionRow).where(QuestionRow.id == question_id).values(answered_at=now))
+    work.memo.pop(("question", question_id), None)
+    work.run(_ANSWERED, row_id=question_id, at=now)
 
 
 def _hash(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _employee(row: EmployeeRow) -> Employee:
+def _employee(row: Any) -> Employee:
     return Employee(
         code=row.code,
         name=row.name,
@@ -270,8 +315,8 @@ def _employee(row: EmployeeRow) -> Employee:
     )
 
 
-def _account(row: AccountRow) -> Account:
-    return Account(
+def _read(work: Work, row: Any) -> Account:
+    read = work.memo["account", row.id] = Account(
         channel=row.channel,
         user_ref=row.user_ref,
         chat_ref=row.chat_ref,
@@ -283,3 +328,4 @@ def _account(row: AccountRow) -> Account:
         expects=row.expects,
         id=row.id,
     )
+    return read

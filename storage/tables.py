@@ -1,9 +1,22 @@
 """Every table. Rows never leave this room; see the module of each subject for the plain objects they become."""
 
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -80,6 +93,11 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: Utc(), dict[str, Any]: JSON(), list[Any]: JSON()}  # noqa: RUF012 - SQLAlchemy's form
 
 
+def plain(row: type[Base]) -> Table:
+    """The table itself, for statements that go past the object mapper."""
+    return cast(Table, row.__table__)
+
+
 # --- the firm ---------------------------------------------------------------------------------------------------------
 
 
@@ -96,6 +114,7 @@ class EmployeeRow(Base):
 
 class OutletRow(Base):
     __tablename__ = "outlet"
+    __table_args__ = (Index("ix_outlet_place", "lat", "lon"),)
     code: Mapped[str] = mapped_column(Line(40), primary_key=True)
     name: Mapped[str] = mapped_column(Line(120), index=True)
     kind: Mapped[str] = mapped_column(Line(40))
@@ -120,6 +139,14 @@ class ProductRow(Base):
     units: Mapped[list[Any]]
     price_fen: Mapped[int | None]
     is_new: Mapped[bool]
+
+
+class RevisionRow(Base):
+    """How often something that others keep ready in memory was changed; see storage.firm.revision."""
+
+    __tablename__ = "revision"
+    name: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
 
 
 class CompetitorRow(Base):
@@ -207,7 +234,19 @@ class OutboxRow(Base):
     """
 
     __tablename__ = "outbox"
-    __table_args__ = (UniqueConstraint("dedupe_key"), Index("ix_outbox_due", "state", "due_at", "id"))
+    __table_args__ = (
+        UniqueConstraint("dedupe_key"),
+        Index("ix_outbox_due", "state", "due_at", "id"),
+        # What is due only: a few rows, however long the history.
+        Index(
+            "ix_outbox_chat",
+            "channel",
+            "chat_ref",
+            "id",
+            sqlite_where=text("state = 'due'"),
+            postgresql_where=text("state = 'due'"),
+        ),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     dedupe_key: Mapped[str] = mapped_column(Line(200))
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
@@ -311,7 +350,7 @@ class LeaseRow(Base):
 
 class VisitRow(Base):
     __tablename__ = "visit"
-    __table_args__ = (Index("ix_visit_rep_day", "rep", "local_day"),)
+    __table_args__ = (Index("ix_visit_rep_day", "rep", "local_day"), Index("ix_visit_rep_opened", "rep", "opened_at"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
     outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"), index=True)

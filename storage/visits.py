@@ -1,62 +1,70 @@
 """Visits, with every change kept beside them."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from rules.evidence import Grade, Level, Reason
 from rules.visit import Answer, Source, State, Trace, Visit
-from storage.database import Work
-from storage.tables import VisitChangeRow, VisitRow
+from storage.database import Work, insert_one
+from storage.tables import VisitChangeRow, VisitRow, plain
+
+_VISIT, _CHANGE = plain(VisitRow), plain(VisitChangeRow)
+_ONE = select(_VISIT).where(_VISIT.c.id == bindparam("row_id"))
+_OPEN = select(_VISIT).where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.OPEN.value).order_by(_VISIT.c.id)
+_NEWEST = select(_VISIT).order_by(_VISIT.c.opened_at.desc(), _VISIT.c.id.desc()).limit(bindparam("most"))
+_LATEST = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state != State.VOID.value)
+_CLOSED = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.CLOSED.value)
+_AT_OUTLET = _NEWEST.where(_VISIT.c.outlet == bindparam("where"), _VISIT.c.state == State.CLOSED.value)
+_ADD = insert(_VISIT)
+_SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id"))
+_KEEP_CHANGE = insert(_CHANGE)
 
 
 def load(work: Work, visit_id: int) -> Visit | None:
-    row = work.session.get(VisitRow, visit_id)
-    return None if row is None else visit_of(row)
+    known: Visit | None = work.memo.get(("visit", visit_id))
+    if known is None:
+        row = work.run(_ONE, row_id=visit_id).one_or_none()
+        known = work.memo["visit", visit_id] = None if row is None else visit_of(row)
+    return known
 
 
 def open_visits(work: Work, rep: str) -> list[Visit]:
-    rows = work.session.scalars(
-        select(VisitRow).where(VisitRow.rep == rep, VisitRow.state == State.OPEN.value).order_by(VisitRow.id)
-    )
-    return [visit_of(row) for row in rows]
+    key = ("open visits", rep)
+    if key not in work.memo:
+        work.memo[key] = [visit_of(row) for row in work.run(_OPEN, who=rep)]
+    return list(work.memo[key])
+
+
+def latest(work: Work, rep: str, limit: int) -> list[Visit]:
+    """The rep's own latest visits, open ones too, newest first."""
+    return [visit_of(row) for row in work.run(_LATEST, who=rep, most=limit)]
 
 
 def of_rep_on(work: Work, rep: str, day: date) -> list[Visit]:
-    rows = work.session.scalars(
-        select(VisitRow)
-        .where(VisitRow.rep == rep, VisitRow.local_day == day, VisitRow.state != State.VOID.value)
-        .order_by(VisitRow.opened_at, VisitRow.id)
+    rows = work.run(
+        select(_VISIT)
+        .where(_VISIT.c.rep == rep, _VISIT.c.local_day == day, _VISIT.c.state != State.VOID.value)
+        .order_by(_VISIT.c.opened_at, _VISIT.c.id)
     )
     return [visit_of(row) for row in rows]
 
 
 def last_closed(work: Work, rep: str, limit: int) -> list[Visit]:
     """The rep's latest closed visits, newest first."""
-    rows = work.session.scalars(
-        select(VisitRow)
-        .where(VisitRow.rep == rep, VisitRow.state == State.CLOSED.value)
-        .order_by(VisitRow.opened_at.desc(), VisitRow.id.desc())
-        .limit(limit)
-    )
-    return [visit_of(row) for row in rows]
+    return [visit_of(row) for row in work.run(_CLOSED, who=rep, most=limit)]
 
 
 def last_at_outlet(work: Work, outlet: str, limit: int = 5) -> list[Visit]:
-    rows = work.session.scalars(
-        select(VisitRow)
-        .where(VisitRow.outlet == outlet, VisitRow.state == State.CLOSED.value)
-        .order_by(VisitRow.opened_at.desc(), VisitRow.id.desc())
-        .limit(limit)
-    )
-    return [visit_of(row) for row in rows]
+    return [visit_of(row) for row in work.run(_AT_OUTLET, where=outlet, most=limit)]
 
 
 def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
-    rows = work.session.scalars(select(VisitRow).where(VisitRow.id.in_(list(ids))).order_by(VisitRow.id))
+    rows = work.run(select(_VISIT).where(_VISIT.c.id.in_(list(ids))).order_by(_VISIT.c.id))
     return {row.id: visit_of(row) for row in rows}
 
 
@@ -65,23 +73,28 @@ def uses_outlet(work: Work, outlet: str) -> bool:
 
 
 def add(work: Work, visit: Visit, zone: str) -> int:
-    row = VisitRow(local_day=visit.opened_at.astimezone(ZoneInfo(zone)).date())
-    _fill(row, visit)
-    work.session.add(row)
-    work.session.flush()
-    return row.id
+    number = insert_one(work, _ADD, local_day=visit.opened_at.astimezone(ZoneInfo(zone)).date(), **_columns(visit))
+    _remember(work, replace(visit, id=number))
+    return number
 
 
 def save(work: Work, visit: Visit) -> None:
-    _fill(work.session.get_one(VisitRow, visit.id), visit)
-    work.session.flush()
+    work.run(_SAVE, row_id=visit.id, **_columns(visit))
+    _remember(work, visit)
+
+
+def _remember(work: Work, visit: Visit) -> None:
+    work.memo["visit", visit.id] = visit
+    work.memo.pop(("open visits", visit.rep), None)
 
 
 def keep_change(
     work: Work, before: Visit | None, after: Visit, at: datetime, account: int | None, inbox: int | None
 ) -> int:
     """Remember what one message changed; the number of the change."""
-    row = VisitChangeRow(
+    return insert_one(
+        work,
+        _KEEP_CHANGE,
         visit=after.id,
         account=account,
         inbox=inbox,
@@ -89,33 +102,28 @@ def keep_change(
         before=None if before is None else to_plain(before),
         after=to_plain(after),
     )
-    work.session.add(row)
-    work.session.flush()
-    return row.id
 
 
 def last_change(work: Work, account: int, since: datetime) -> tuple[int, int, Visit | None] | None:
     """(change, visit, the visit as it was before or None when the change opened it): the latest not undone."""
-    row = work.session.scalar(
-        select(VisitChangeRow)
-        .where(VisitChangeRow.account == account, VisitChangeRow.undone_at.is_(None), VisitChangeRow.at >= since)
-        .order_by(VisitChangeRow.id.desc())
+    row = work.run(
+        select(_CHANGE)
+        .where(_CHANGE.c.account == account, _CHANGE.c.undone_at.is_(None), _CHANGE.c.at >= since)
+        .order_by(_CHANGE.c.id.desc())
         .limit(1)
-    )
+    ).one_or_none()
     if row is None:
         return None
     return row.id, row.visit, None if row.before is None else from_plain(row.before)
 
 
 def mark_undone(work: Work, change: int, now: datetime) -> None:
-    work.session.execute(update(VisitChangeRow).where(VisitChangeRow.id == change).values(undone_at=now))
+    work.run(update(_CHANGE).where(_CHANGE.c.id == change).values(undone_at=now))
 
 
 def history(work: Work, visit_id: int) -> list[tuple[datetime, Visit | None, Visit, bool]]:
     """(when, before, after, undone) of every change of a visit, oldest first."""
-    rows = work.session.scalars(
-        select(VisitChangeRow).where(VisitChangeRow.visit == visit_id).order_by(VisitChangeRow.id)
-    )
+    rows = work.run(select(_CHANGE).where(_CHANGE.c.visit == visit_id).order_by(_CHANGE.c.id))
     return [
         (
             row.at,
@@ -159,7 +167,8 @@ def from_plain(data: dict[str, Any]) -> Visit:
     )
 
 
-def visit_of(row: VisitRow) -> Visit:
+def visit_of(row: Any) -> Visit:
+    """Of a row of the table, in whatever form."""
     return Visit(
         id=row.id,
         rep=row.rep,
@@ -174,19 +183,21 @@ def visit_of(row: VisitRow) -> Visit:
     )
 
 
-def _fill(row: VisitRow, visit: Visit) -> None:
-    row.rep = visit.rep
-    row.outlet = visit.outlet
-    row.state = visit.state.value
-    row.outcome = visit.outcome.value if visit.outcome and visit.sure("outcome") else None
-    row.opened_at = visit.opened_at
-    row.touched_at = visit.touched_at
-    row.left_at = visit.left_at
-    row.closed_at = visit.closed_at
-    row.grade = None if visit.grade is None else visit.grade.level.value
-    row.reasons = _reasons(visit.grade)
-    row.answers = {name: _answer(answer) for name, answer in visit.answers.items()}
-    row.late_entry = visit.late_entry
+def _columns(visit: Visit) -> dict[str, Any]:
+    return {
+        "rep": visit.rep,
+        "outlet": visit.outlet,
+        "state": visit.state.value,
+        "outcome": visit.outcome.value if visit.outcome and visit.sure("outcome") else None,
+        "opened_at": visit.opened_at,
+        "touched_at": visit.touched_at,
+        "left_at": visit.left_at,
+        "closed_at": visit.closed_at,
+        "grade": None if visit.grade is None else visit.grade.level.value,
+        "reasons": _reasons(visit.grade),
+        "answers": {name: _answer(answer) for name, answer in visit.answers.items()},
+        "late_entry": visit.late_entry,
+    }
 
 
 def _answer(answer: Answer) -> dict[str, Any]:
