@@ -74,7 +74,7 @@ def run(bot: list[str], chats: int) -> Result:
             before = cpu_seconds(child.pid)
             result = ask(f"{base}/control/run?first={WARM_UP}&count={chats}")
             cpu = cpu_seconds(child.pid) - before
-            memory = peak_mib(child.pid)
+            memory = mib(child.pid, "VmHWM")
         except OSError:
             child.kill()
             raise SystemExit(f"{module} failed:\n{child.communicate()[1][-3000:]}") from None
@@ -103,9 +103,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_mib(pid: int) -> float:
+def mib(pid: int, what: str) -> float:
+    """`VmRSS`: resident now; `VmHWM`: at the peak."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{what}:")) / 1024
 
 
 def machine() -> Result:

@@ -47,8 +47,10 @@ def make_firm(database: Database, chats: int) -> None:
 
 
 async def main(api_base: str, folder: Path, chats: int) -> None:
+    there = (folder / "bench.sqlite").exists()
     database = Database(f"sqlite:///{folder / 'bench.sqlite'}")
-    make_firm(database, chats)
+    if not there:
+        make_firm(database, chats)
     channel = TelegramChannel(TelegramSettings(TOKEN, api_base=api_base))
     channel.abilities = replace(ABILITIES, pace=None)
     await App(database, make_tools(Limits(), LocalFiles(folder / "files")), NoRecogniser(), [channel]).start()

@@ -6,6 +6,7 @@ store, others that do the rest. What one alone may do, like polling, is held by 
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from storage.database import Database
 
 log = logging.getLogger(__name__)
 
+# A turn lets go of the interpreter at every statement; Python's own 5 ms would be a long wait for each to get it back.
+SWITCH_SECONDS = 0.0005
 HOLD_SECONDS = 3.0  # how often the leases are renewed
 WAIT_SECONDS = 0.5  # how often one that another process has is asked for
 
@@ -67,6 +70,7 @@ class App:
     async def start(self) -> None:
         """Take up what was left, then begin to receive. The ear is warmed first: nobody waits for a dictionary."""
         log.info("database: %s", self.database.version)
+        sys.setswitchinterval(SWITCH_SECONDS)
         if self.works:
             await self._start_working()
         await self.intake.start()

@@ -11,7 +11,6 @@ from bot.replay import Replay
 from bot.script import Line, read_script
 from storage.database import Database
 from tests.chatfirm import played
-from tests.databases import POSTGRES
 
 VISIT = """at: 2026-11-23 10:00
 rep: [place 30.08218 120.49390 live accuracy=8]
@@ -30,7 +29,6 @@ LIMITS = {
     "[tap 确认]": 28,
     "[tap 竞品缺货]": 33,
 }
-LOCKS = 8  # PostgreSQL's more: waiting for the person and the chat, and reading again what was read before
 
 
 @contextmanager
@@ -65,5 +63,4 @@ def test_a_turn_of_each_kind_asks_the_database_no_more_often_than_this(tmp_path:
         asked = dict((line.text, seen) for line, seen in turns(replay))
     assert set(asked) == set(LIMITS)
     for said, seen in asked.items():
-        most = LIMITS[said] + (LOCKS if POSTGRES else 0)
-        assert len(seen) <= most, f"{said}: {len(seen)} statements\n" + "\n".join(seen)
+        assert len(seen) <= LIMITS[said], f"{said}: {len(seen)} statements\n" + "\n".join(seen)
