@@ -18,6 +18,8 @@ _NO_APPOINTMENT_BEFORE = re.compile(
 _NO_APPOINTMENT_AFTER = re.compile(
     r"^(?:[都也]?要[两三][次趟]|[签订拿送买退收付发下][的了]|的?(?:活动|政策|促销|优惠)(?!开始)|给[^，。]{0,10}送了|到的|才到|刚到|就到(?:期)?了|到期|不要货|不补|放假|生意|开业十|不行|来不及|没空|没时间|不在|不方便|[都也很太实在]*忙|有事|要?用(?:的|(?=[，。□]))|开采购会|结束|截止)"
 )
+_IF_NOT = re.compile(r"(?:要是|如果|万一|假如|碰到|要不|来不及|不行)[^。]{0,10}(?:改|换|推|顺延)[到成]?$")
+"""周六送，要是下大雨就改周日: what holds is Saturday."""
 _MASK = re.compile(r"[○□◎]")
 _ALONE = 3
 _SLIP_BETWEEN = re.compile(r"不对|不是|说错|错了|记错|哦不|等等|等一下|应该是|更正")
@@ -52,6 +54,8 @@ def _strength(text: str, one: Said) -> int:
     before, after = text[max(0, one.start - 14) : one.start], text[one.end : one.end + 40]
     if _NO_APPOINTMENT_BEFORE.search(before) or _NO_APPOINTMENT_AFTER.match(after) or _SLIP_AFTER.match(after):
         return 0
+    if _IF_NOT.search(before):
+        return 1
     if re.match(r"[^，。]{0,3}(?:不用|不要|不需要|别(?!的)|不送|不营业|送不|停)|才?(?:开张|开门)(?![^，。]*再)", after):
         return 0
     rest = re.split(r"[，。；！？◇]", after, maxsplit=1)[0]

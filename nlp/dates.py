@@ -25,13 +25,18 @@ _FESTIVAL_AHEAD = 200
 _WEEKDAYS = {
     char: day for day, chars in enumerate(("一1", "二2", "三3", "四4", "五5", "六6", "日天7")) for char in chars
 }
-_SOON = {"两": (2, 3), "几": (2, 5)}
+_SOON = {"两": (2, 3), "几": (2, 5), "两三": (2, 3), "三四": (3, 4), "三五": (3, 5), "四五": (4, 5)}
 
 _LIKE_NUMBERS = ("五一", "六一")
 """Festivals that are also the end of a number: 两百五一箱."""
 
 _WEEK = r"(?:周|星期|礼拜)"
 _WEEKDAY_GOES_ON = r"(?:[早晚]|[上下中]午|再|之?前|之?后|送[到来]|过来)"
+_FESTIVE = (
+    r"的?(?:台历|挂历|日历|礼[盒品物包券]|月饼|红包|对联|福利|"
+    r"[大小]?活动|促销|大促|特价|政策|套餐|菜单|海报|堆头|卡片|贺卡|年货|备货|粽子|价)"
+)
+"""What a festival only describes: 新年台历 is no day, 中秋礼盒 none either."""
 _DAY_NUMBER = r"(?:\d{1,2}|[一二三四五六七八九十廿]{1,3})"
 _MONTH_NUMBER = r"(?:1[0-2]|0?[1-9]|十[一二]|[一二三四五六七八九十])"
 _FESTIVAL_NAMES = "|".join(
@@ -45,7 +50,9 @@ _DAY = re.compile(
     "|".join(
         (
             r"(?P<iso>20\d\d[-/.年]\d{1,2}[-/.月]\d{1,2}[日号]?)",
-            r"(?P<near>大后天|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|"
+            r"(?P<slash>(?<![\d/.月])(?:1[0-2]|0?[1-9])(?:/(?:3[01]|[12]\d|0?[1-9])(?![\d/箱包块元])|"
+            r"\.(?:3[01]|[12]\d)(?=[号日早晚前送]|[上下]午|之前|再)))",
+            r"(?P<near>大后天|大后日|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|"
             r"今朝|今儿|(?:明|今|后)(?=早上|晚上|早|晚))",
             rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|"
             rf"初|底|中旬)?)|昨天|前天)",
@@ -59,15 +66,15 @@ _DAY = re.compile(
             rf"上旬|中旬|中|下旬|底|末)|(?P<day>{_DAY_NUMBER})[号日]?))",
             r"(?P<whole_month>下下?个?月)",
             rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){_DAY_NUMBER})号(?![店线楼柜位码仓机门院])",
-            r"(?P<lunar>(?P<lunar_month>正月|腊月)(?P<lunar_day>初[一二三四五六七八九十]|"
+            r"(?P<lunar>(?P<lunar_month>正月|腊月|大?年(?=初[二三四五六七八九十](?!后)|廿|二十[四五六七八九]))(?P<lunar_day>初[一二三四五六七八九十]|"
             r"十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|"
             r"三十))",
             rf"(?P<done>过完|过了)?(?P<festival>(?<![\d{HANZI_DIGITS}])(?:五一|"
-            rf"六一)(?=节|前|后|之|以|过|放假|假|期间)|(?:{_FESTIVAL_NAMES}))",
+            rf"六一)(?=节|前|后|之|以|过|放假|假|期间)|(?:{_FESTIVAL_NAMES}))(?!{_FESTIVE})",
             r"(?P<after_year>过完年|过了年|过年后|年后|年初八后)",
             r"(?P<before_year>(?<![今明去前后每半一两几\d])年前(?!头))",
             r"(?P<year_end>年底|年末)",
-            r"(?P<soon>过(?P<few>两|几|[三四五六七八九十]|\d{1,2})天|过(?P<some>[一两三四])个?(?P<some_of>月|周|星期|礼拜)|(?P<these>这两天|这几天))",
+            r"(?P<soon>[过隔](?P<few>两三|三四|三五|四五|两|几|[三四五六七八九十]|\d{1,2})[天日]|过(?P<some>[一两三四])个?(?P<some_of>月|周|星期|礼拜)|(?P<these>这两天|这几天))",
             rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|"
             rf"日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
         )
@@ -236,6 +243,9 @@ def _days(day: re.Match[str], at: datetime) -> _Days | None:
         return today + timedelta(days=ahead), today + timedelta(days=2 if day["near"] == "明后天" else ahead), None
     if day["week"] or day["bare_week"]:
         return _week(day["which"] or "", day["weekday"] or day["bare_day"] or "", today)
+    if day["slash"]:
+        month, number = map(int, re.findall(r"\d+", day["slash"]))
+        return _month_day(month, number, today)
     if day["iso"]:
         year, month, number = map(int, re.findall(r"\d+", day["iso"])[:3])
         return _whole(date(year, month, number))
@@ -339,6 +349,15 @@ def _named_month(day: re.Match[str], today: date) -> _Days | None:
     return None
 
 
+def _month_day(month: int, number: int, today: date) -> _Days | None:
+    """5/24: this year's, or next year's when it is long gone; what has just passed is history."""
+    for year in (today.year, today.year + 1):
+        day = date(year, month, number)
+        if day >= today:
+            return _whole(day) if (day - today).days <= _LAST_CHANCE else None
+    return None
+
+
 def _next_day_number(number: int, today: date) -> date:
     """The next day of that number; months too short for it are passed over."""
     if not 1 <= number <= 31:
@@ -358,7 +377,8 @@ def _range_days(match: re.Match[str], today: date) -> _Days | None:
 def _lunar(month: str, number: str, today: date) -> _Days | None:
     wanted = _count(number.removeprefix("初"))
     for year in (today.year - 1, today.year, today.year + 1):
-        day = lunar_day(year, 1 if month == "正月" else 12, wanted)
+        first = month == "正月" or (month.endswith("年") and number.startswith("初"))
+        day = lunar_day(year, 1 if first else 12, wanted)
         if day >= today:
             return _whole(day) if (day - today).days <= _FESTIVAL_AHEAD else None
     return None

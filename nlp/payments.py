@@ -19,7 +19,10 @@ _PER_UNIT = re.compile(
 )
 _UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
 _CLOSES = re.compile(r"[，。；！？]|账期|现结|月结|(?:三十|六十|30|60)天")
-_STILL_OPEN = re.compile(r"[^，。]{0,4}(?:没收|的账|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没")
+_STILL_OPEN = re.compile(
+    r"[^，。]{0,4}(?:没收|的账|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没|"
+    r"[^，。]{0,2}，(?:今天|这次|都)?(?:一分)?没(?:付|给|打款|结)"
+)
 _RECEIVED_AFTER = re.compile(
     r"[^，。]{0,3}(?:到账|结清|付清|现结)|[结还付]了|"
     r"的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])"
@@ -28,7 +31,7 @@ _TERM = re.compile(
     r"(?P<cash>现结|现款|现金|货到付款|当场付清|当场结清|款到发货)|"
     r"(?:账期|月结)[^，。\d]{0,4}?(?P<after>三十|六十|30|60|一个月|"
     r"两个月)天?|(?P<before>三十|六十|30|60|一个月|两个月|2个月|1个月)天?的?(?:账期|"
-    r"月结|账)|(?P<plain>三十|六十|30|60)天[的了]?(?=[，。]|$|那)|(?P<monthly>月结)"
+    r"月结|账)|(?P<plain>三十|六十|30|60)天[的了]?(?=[，。◇]|$|那)|(?P<monthly>月结)"
 )
 _TERM_DAYS = re.compile(r"(?:三十|六十|九十|30|60|90)天")
 _DAYS = {
@@ -95,7 +98,7 @@ def _amount(text: str, *, won: bool) -> Amount | None:
     for amount in find_amounts(_TERM_DAYS.sub(lambda days: "◆" * len(days[0]), text)):
         weight = _weight(text, amount, won=won)
         slipped = best is not None and SLIP.search(text, best[1].end, amount.start)
-        if slipped and best and re.search(r"(?:是|应该是|改成|到)$", text[: amount.start]):
+        if slipped and best and re.search(r"(?:是|应该是|改成|到|更正(?:一下)?)$", text[: amount.start]):
             weight = max(weight, best[0])  # 付了一万三，说错了，是一万两千三
         if weight and (best is None or weight > best[0] or slipped):
             best = (weight, amount)

@@ -342,7 +342,9 @@ def _outcome(
     return _open_or_routine(text, objections, samples=samples, lines=lines, said=said, received=received)
 
 
-_THREAT = re.compile(r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近|◇)[^，。]{0,3}$")
+_THREAT = re.compile(
+    r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近|现在|目前|眼下|◇)[^，。]{0,3}$"
+)
 _BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
 
 

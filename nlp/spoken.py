@@ -23,6 +23,9 @@ for _mark in "，。；！？（）":
     _HALF_WIDTH.pop(ord(_mark), None)
 _SAME = str.maketrans({",": "，", ";": "；", "!": "！", "?": "？", "\n": "。", "帐": "账", "臯": "皋"})
 
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+"""The comma of 12,500, never the Chinese one, which parts clauses. Looked for in the words as written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
@@ -62,7 +65,8 @@ def read_spoken(original: str) -> Spoken:
     even = even_out(original)
     kept: list[int] = []
     done = 0
-    for filler in _FILLER.finditer(even):
+    gaps = sorted([*_FILLER.finditer(even), *_THOUSANDS.finditer(original)], key=lambda gap: gap.start())
+    for filler in gaps:
         kept += range(done, filler.start())
         done = filler.end()
     kept += range(done, len(even))
