@@ -21,7 +21,7 @@ from handlers.receive import apologise, receive
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
 from storage import inbox, leases, people
-from storage.database import Database
+from storage.database import Database, will_pass
 from storage.inbox import Delivery
 
 log = logging.getLogger(__name__)
@@ -156,6 +156,9 @@ class Intake:
                 return False
             await loop.run_in_executor(self._pool, receive, self._database, self._tools, row, self._now())
         except Exception as trouble:
+            if will_pass(trouble):
+                log.warning("inbox %s waits for the database or the disk: %s", row, type(trouble).__name__)
+                return False
             log.exception("inbox %s failed", row)
             aside = await loop.run_in_executor(self._pool, self._note_failure, row, type(trouble).__name__)
             self._after()
@@ -175,8 +178,6 @@ class Intake:
             return True
         try:
             data = await self._channels[delivery.channel].fetch(media)
-            file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
-            media = replace(media, file=file, size=len(data))
         except MediaProblem as problem:
             media = replace(media, problem=problem.reason)
         except Exception as trouble:
@@ -185,6 +186,9 @@ class Intake:
                 await loop.run_in_executor(self._pool, self._wait_for_file, row)
                 return False
             media = replace(media, problem="gone")
+        else:
+            file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
+            media = replace(media, file=file, size=len(data))
         plain = incoming_to_plain(replace(message, media=media))
         await loop.run_in_executor(self._pool, self._keep, row, plain)
         return True
