@@ -21,7 +21,7 @@ from handlers.receive import apologise, apply
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
 from storage import inbox, leases, people
-from storage.database import Database
+from storage.database import Database, will_pass
 from storage.inbox import Delivery
 
 log = logging.getLogger(__name__)
@@ -157,6 +157,9 @@ class Intake:
                 return False
             await loop.run_in_executor(self._pool, apply, self._database, self._tools, fetched, self._now())
         except Exception as trouble:
+            if will_pass(trouble):
+                log.warning("inbox %s waits for the database or the disk: %s", delivery.id, type(trouble).__name__)
+                return False
             log.exception("inbox %s failed", delivery.id)
             aside = await loop.run_in_executor(self._pool, self._note_failure, delivery.id, type(trouble).__name__)
             self._after()
@@ -178,8 +181,6 @@ class Intake:
             return delivery
         try:
             data = await self._channels[delivery.channel].fetch(media)
-            file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
-            media = replace(media, file=file, size=len(data))
         except MediaProblem as problem:
             media = replace(media, problem=problem.reason)
         except Exception as trouble:
@@ -188,6 +189,9 @@ class Intake:
                 await loop.run_in_executor(self._pool, self._wait_for_file, row)
                 return None
             media = replace(media, problem="gone")
+        else:
+            file = await loop.run_in_executor(self._pool, self._tools.files.put, data)
+            media = replace(media, file=file, size=len(data))
         plain = incoming_to_plain(replace(message, media=media))
         await loop.run_in_executor(self._pool, self._keep, row, plain)
         return replace(delivery, message=plain)

@@ -31,7 +31,7 @@ from bot.pacing import Pacer, calm_moment
 from bot.rendering import details, fits, render
 from bot.tasks import spawn
 from storage import leases, outbox, people
-from storage.database import Database, Work
+from storage.database import Database, Work, will_pass
 from storage.files import Files
 from storage.outbox import SHUT, Outgoing
 from texts import load
@@ -66,6 +66,7 @@ class Sender:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._done: list[tuple[int, datetime, str, asyncio.Future[None]]] = []
         self._marking: asyncio.Task[None] | None = None
+        self._stopping = False
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -73,6 +74,7 @@ class Sender:
 
     async def stop(self) -> None:
         """Let what is being sent arrive and be marked."""
+        self._stopping = True
         if self._main is not None:
             self._main.cancel()
             with suppress(asyncio.CancelledError):
@@ -251,7 +253,9 @@ class Sender:
         )
 
     async def _mark_sent(self, message_id: int, provider_id: str) -> None:
-        """Marks that come together share one commit."""
+        """Marks that come together share one commit. While the database is away they wait, and so do their chats: to
+        look at such a message again would send it again.
+        """
         marked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._done.append((message_id, self._now(), provider_id, marked))
         if self._marking is None or self._marking.done():
@@ -265,6 +269,13 @@ class Sender:
             try:
                 await loop.run_in_executor(self._pool, self._write_marks, [item[:3] for item in batch])
             except Exception as trouble:
+                if will_pass(trouble) and not self._stopping:
+                    log.warning(
+                        "%s messages were sent and cannot be marked yet: %s", len(batch), type(trouble).__name__
+                    )
+                    self._done = batch + self._done
+                    await asyncio.sleep(IDLE_SECONDS)
+                    continue
                 for *_, marked in batch:
                     marked.set_exception(trouble)
                 continue

@@ -35,6 +35,7 @@ WEBHOOK_PATH: Final = "/telegram/webhook"  # where bot's web application mounts 
 SECRET_HEADER: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - the header's name
 MAX_BODY: Final = 1024 * 1024  # bytes of one webhook call
 LONGEST_PAUSE_S: Final = 60.0
+STORE_AGAIN_S: Final = 2.0  # our own disk or database is no server to be spared, and everybody waits for it
 POLL_GRACE_S: Final = 10.0  # what an empty poll may take beyond its time
 
 ABILITIES: Final = Abilities(
@@ -222,7 +223,7 @@ class TelegramChannel:
                 wait = pause
                 log.warning("telegram cannot be reached, again in %.0f s: %s", wait, error)
             except Exception:  # storing failed, say: the update stays unconfirmed and comes again
-                wait = pause
+                wait = min(pause, STORE_AGAIN_S)
                 log.exception("an update could not be taken, again in %.0f s", wait)
             pause = min(2 * pause, LONGEST_PAUSE_S)
             await asyncio.sleep(wait)

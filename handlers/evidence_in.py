@@ -54,6 +54,8 @@ def prepare(tools: Tools, message: Incoming) -> Prepared:
         return Prepared(problem=f"media.{media.problem}")
     if message.kind.value != "photo" or not media.file:  # a stranger's file was never fetched
         return Prepared()
+    if not media.file:  # a stranger's: it was not fetched, and is refused in a moment
+        return Prepared(problem="media.gone")
     try:
         return Prepared(photo=read_photo(tools.files.get(media.file), tools.limits.time_zone))
     except BadPhoto as bad:

@@ -1,10 +1,13 @@
-"""The clock: APScheduler with a handful of fixed ticks in memory. Nothing per visit is ever scheduled here."""
+"""The clock: a tick every few seconds, which asks the database what is due. Nothing is ever scheduled in memory.
+
+The pause between two ticks is one of the monotonic clock: APScheduler's own would wait an hour after the wall clock was
+put back an hour.
+"""
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-
-from apscheduler.schedulers.background import BackgroundScheduler
+from datetime import datetime
 
 from handlers import reminders, voice_notes
 from handlers.tools import Tools
@@ -38,32 +41,34 @@ class Clock:
         now: Callable[[], datetime],
         after: Callable[[], None],
         chores: Sequence[Callable[[], object]] = (),
+        every: float = EVERY_SECONDS,
     ) -> None:
-        def beat() -> None:
-            for chore in chores:
-                chore()
-            if tick(database, tools, now()):
-                after()
-
-        self._scheduler = BackgroundScheduler(timezone=UTC)
-        self._scheduler.add_job(
-            beat,
-            "interval",
-            seconds=EVERY_SECONDS,
-            id="tick",
-            next_run_time=datetime.now(UTC),
-            max_instances=1,
-            coalesce=True,
-            misfire_grace_time=None,
-        )
+        self._database, self._tools, self._now = database, tools, now
+        self._after, self._chores, self._every = after, chores, every
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
 
     def start(self) -> None:
-        self._scheduler.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Let a running tick end."""
-        if self._scheduler.running:
-            self._scheduler.shutdown(wait=True)
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            for one in (*self._chores, self._tick):
+                try:
+                    one()
+                except Exception:
+                    log.exception("a tick of the clock failed")
+            self._stop.wait(self._every)
+
+    def _tick(self) -> None:
+        if tick(self._database, self._tools, self._now()):
+            self._after()
 
 
 def listen_to_kept_notes(database: Database, now: datetime) -> int:

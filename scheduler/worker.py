@@ -23,6 +23,14 @@ CHANNEL_CONFIDENCE = 0.5  # a channel tells no probability: neither sure nor uns
 HOTWORDS = 15  # names worth biasing towards; more would cut the answer (see docs/voice.md)
 
 
+class Unfinished(Exception):
+    """What came of a job could not be stored, nor that it failed: it is still marked as running."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"job {job.id}")
+        self.job = job
+
+
 def run_one(
     database: Database,
     tools: Tools,
@@ -30,7 +38,7 @@ def run_one(
     now: Callable[[], datetime],
     worker: int | None = None,
 ) -> bool:
-    """Do the next due job. False when there was none. `worker` is the number that `jobs.enlist` gave."""
+    """Do the next due job. False when there was none. `worker` is the number that `jobs.enlist` gave. Raises Unfinished."""
     with database.work() as work:
         job = jobs.claim(work, now(), worker)
     if job is None:
@@ -39,9 +47,15 @@ def run_one(
         heard = listen(database, tools, transcriber, job)
     except Exception as trouble:
         log.warning("job %s failed: %s", job.id, type(trouble).__name__)
-        _failed(database, tools, job, now(), type(trouble).__name__)
+        try:
+            _failed(database, tools, job, now(), type(trouble).__name__)
+        except Exception as other:
+            raise Unfinished(job) from other
         return True
-    _finish(database, tools, job, heard, now())
+    try:
+        _finish(database, tools, job, heard, now())
+    except Exception as trouble:
+        raise Unfinished(job) from trouble
     return True
 
 
@@ -136,6 +150,7 @@ class Worker:
         self._wake = threading.Event()
         self._number: int | None = None
         self._unsure = False  # the database was away: the number may be gone, and a job half done
+        self._unfinished: Job | None = None
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, name="worker", daemon=True)]
         if database.shared:
@@ -160,9 +175,13 @@ class Worker:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
+                self._put_back()
                 if self._unsure:
                     self._begin()
                 busy = run_one(self._database, self._tools, self._transcriber, self._now, self._number)
+            except Unfinished as left:
+                log.exception("job %s could not be finished and will be done again", left.job.id)
+                self._unfinished, busy = left.job, False
             except Exception:
                 log.exception("the worker stumbled")
                 self._unsure, busy = True, False
@@ -171,6 +190,12 @@ class Worker:
                 continue
             self._wake.wait(1.0)
             self._wake.clear()
+
+    def _put_back(self) -> None:
+        """Nobody else would: this worker lives, so what it has counts as under way."""
+        if self._unfinished is not None:
+            _failed(self._database, self._tools, self._unfinished, self._now(), "could not be stored")
+            self._unfinished = None
 
     def _live(self) -> None:
         while not self._stop.wait(self._beat):

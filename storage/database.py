@@ -8,6 +8,7 @@ arrival), a file lock keeps a second process out, and readers are `query_only`. 
 removes the precondition of SQLite's WAL-reset bug (SQLite before 3.51.3 with two writing connections).
 """
 
+import errno
 import fcntl
 import json
 import math
@@ -23,6 +24,7 @@ from sqlalchemy import CursorResult, Executable, create_engine, event, func, mak
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
@@ -37,6 +39,17 @@ _POSTGRES_OPTIONS = {
     "timezone": "UTC",
 }
 _POSTGRES_CONNECTIONS = 8  # kept open; as many again while it is busy
+
+
+_DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
+_SQLITE_TROUBLE = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+)
 
 
 class DatabaseBusy(Exception):
@@ -122,6 +135,19 @@ class Work:
 
 
 INSERTS: dict[str, Callable[[Any], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+def will_pass(trouble: BaseException) -> bool:
+    """Whether it is the machine's trouble and not the message's: a full disk, a database locked or away.
+
+    What met with it is to be tried again as it is, and for as long as it takes; it is no fault to be counted.
+    """
+    if isinstance(trouble, OSError):
+        return trouble.errno in _DISK_TROUBLE
+    if isinstance(trouble, OperationalError):
+        code = getattr(trouble.orig, "sqlite_errorcode", None)
+        return code is None or code & 0xFF in _SQLITE_TROUBLE
+    return isinstance(trouble, NoConnection)
 
 
 def insert(work: Work, table: Any) -> Any:

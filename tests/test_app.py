@@ -56,7 +56,7 @@ async def test_killed_at_any_moment_it_loses_and_repeats_no_update(tmp_path: Pat
                 api.put_file(name, made_photo(name), f"photos/{name}.jpg")
                 await api.give(updates.photo(person, file_id=name, date=int(START.timestamp())))
             await bot.start()
-            await asyncio.sleep(random.uniform(0, 0.5))
+            await asyncio.sleep(random.uniform(0, 0.15))
             await bot.kill()
             interrupted += unfinished(tmp_path) > 0 or bool(api.waiting())
         await bot.start()

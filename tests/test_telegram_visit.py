@@ -129,12 +129,13 @@ async def test_an_invite_ties_one_account_once_and_strangers_get_no_data(tmp_pat
         assert "王建" in wang.texts()[-1]
         await other.sends(updates.start(token, other.person))
         await other.sends(other.live_place())
+        await other.sends(other.photo())
         assert len(other.texts()) == 1, "the same refusal is not said twice a day"
         assert not any("王建" in text or "老灶台" in text for text in other.texts())
         await wang.sends(wang.live_place())
         assert "柯桥老灶台酒家" in wang.texts()[-1]
         strangers = [row for row in firm.inbox() if row.person == "telegram:777"]
-        assert [(row.state, row.raw, row.message) for row in strangers] == [("ignored", {}, None)] * 3
+        assert [(row.state, row.raw, row.message) for row in strangers] == [("ignored", {}, None)] * 4
         with firm.database.read() as work:
             assert [account.user_ref for account in people.accounts(work)] == ["501"]
 
