@@ -182,7 +182,9 @@ class Sender:
                 await loop.run_in_executor(self._pool, self._write_marks, [item[:3] for item in batch])
             except Exception as trouble:
                 if will_pass(trouble) and not self._stopping:
-                    log.warning("%s messages were sent and cannot be marked yet: %s", len(batch), type(trouble).__name__)
+                    log.warning(
+                        "%s messages were sent and cannot be marked yet: %s", len(batch), type(trouble).__name__
+                    )
                     self._done = batch + self._done
                     await asyncio.sleep(IDLE_SECONDS)
                     continue

@@ -19,7 +19,9 @@ import click
 @click.option("--runs", default=1000, show_default=True)
 @click.option("--seed", type=int, default=None, help="Repeat the runs of a seed.")
 @click.option("--only", type=int, default=None, help="Only this run of the seed.")
-@click.option("--plan", "kills", multiple=True, help='Only this: kills as a failing run prints them, "0:after a send#3".')
+@click.option(
+    "--plan", "kills", multiple=True, help='Only this: kills as a failing run prints them, "0:after a send#3".'
+)
 @click.option("--database", default="sqlite", show_default=True, help="sqlite, postgres, or a PostgreSQL URL.")
 @click.option("--real-ear", is_flag=True, help="The real recogniser, in its process.")
 @click.option("--minutes", type=float, default=None, help="Stop after so long.")
