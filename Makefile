@@ -24,7 +24,7 @@ ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py se
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-postgres install install-dev check types format browser lock clean
+.PHONY: help demo test test-postgres chaos install install-dev check types format browser lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ endif
 
 test-postgres: $(VENV)/.test ## run the same tests on PostgreSQL, which a pip package brings along
 	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
+
+chaos: $(VENV)/.test ## kill the whole bot 1,000 times, then send it 20,000 broken updates; hours (ARGS="--runs 50 --seed 7")
+	$(BIN)/python -m tests.chaos $(ARGS)
+ifeq ($(ARGS),)
+	ZOUDIAN_FUZZ_UPDATES=20000 $(BIN)/python -m pytest tests/test_hostile_updates.py
+endif
 
 install: $(VENV)/.runtime ## make the environment with what the bot needs to run
 

@@ -62,12 +62,15 @@ class NoSecrets(logging.Filter):
 
 
 def set_up_logging(settings: Settings) -> None:
-    """Log to standard error, without secrets. httpx would log every address, and those hold the bot's token."""
+    """Log to standard error, without secrets. httpx would log every address, and those hold the bot's token; telegram
+    would log what people write.
+    """
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     handler.addFilter(NoSecrets(secret_values(settings)))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    for noisy in ("httpx", "httpcore", "apscheduler", "urllib3", "aiohttp.access", "faster_whisper", "PIL"):
+    libraries = ("httpx", "httpcore", "apscheduler", "urllib3", "aiohttp.access", "faster_whisper", "PIL", "telegram")
+    for noisy in libraries:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -38,7 +38,10 @@ def run_one(
     now: Callable[[], datetime],
     worker: int | None = None,
 ) -> bool:
-    """Do the next due job. False when there was none. `worker` is the number that `jobs.enlist` gave. Raises Unfinished."""
+    """Do the next due job. False when there was none. `worker` is the number that `jobs.enlist` gave.
+
+    Raises Unfinished.
+    """
     with database.work() as work:
         job = jobs.claim(work, now(), worker)
     if job is None:

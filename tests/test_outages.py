@@ -1,4 +1,4 @@
-"""The database is locked by somebody else, the disk is full, the clock jumps: nothing is lost, and it goes on by itself."""
+"""The database is locked by somebody else, the clock jumps: nothing is lost, and the bot goes on by itself."""
 
 import asyncio
 import errno

@@ -23,9 +23,11 @@ _STORED = {
     "places": "select rep, kind from place order by rep, id",
     "photos": "select rep, file from photo order by rep, inbox",
     "notes": "select rep, file, state, text from note order by rep, id",
-    "changes": "select v.rep, count(*) from visit_change c join visit v on v.id = c.visit group by v.rep order by v.rep",
+    "changes": "select v.rep, count(*) from visit_change c"
+    " join visit v on v.id = c.visit group by v.rep order by v.rep",
     "follow-ups": "select rep, outlet, state, first, last from follow_up order by rep, id",
-    "outbox": "select chat_ref, intent, state, count(*) from outbox where intent <> 'reply' group by 1, 2, 3 order by 1, 2, 3",
+    "outbox": "select chat_ref, intent, state, count(*) from outbox"
+    " where intent <> 'reply' group by 1, 2, 3 order by 1, 2, 3",
     "alerts": "select manager, kind, local_day from alert order by 1, 2, 3",
     "occurrences": "select schedule, local_day, outcome from occurrence order by 1, 2",
 }

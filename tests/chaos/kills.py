@@ -112,7 +112,7 @@ class _Run:
 
     async def whole(self, clean: Seen | None) -> Outcome:
         outcome = Outcome(Verdict(), 0, Seen({}, {}))
-        for code, number, *_ in REPS:
+        for code, *_ in REPS:
             for name in (f"{code}-a", f"{code}-b"):
                 self._api.put_file(name, made_photo(name), f"photos/{name}.jpg")
         for *_, note in REPS:

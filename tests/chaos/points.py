@@ -2,7 +2,7 @@
 
 A point lies before and after every statement that writes, before and after every commit, before a file takes its
 place, and before and after every call of the channel that fetches or sends. It bears a name and, within one life of
-the process, a number: "after insert outbox" 3 is the third one. docs/decisions/0010-fault-points.md says why so.
+the process, a number: "after insert outbox" 3 is the third one. docs/decisions/0014-fault-points.md says why so.
 """
 
 import os
