@@ -38,6 +38,8 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "import": ("bot.firm_commands", "import_", "导入客户、产品、业务员、竞品"),
     "export": ("bot.firm_commands", "export", "把所有表导出成 Excel 和 CSV"),
     "invite": ("bot.firm_commands", "invite", "给同事生成一次性的邀请链接和二维码"),
+    "wecom": ("bot.wechat_commands", "wecom", "企业微信：检查应用、建菜单，列出还差什么"),
+    "mp": ("bot.wechat_commands", "mp", "公众号：检查账号、建菜单、核对模板，列出还差什么"),
     "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
