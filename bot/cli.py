@@ -40,6 +40,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "invite": ("bot.firm_commands", "invite", "给同事生成一次性的邀请链接和二维码"),
     "wecom": ("bot.wechat_commands", "wecom", "企业微信：检查应用、建菜单，列出还差什么"),
     "mp": ("bot.wechat_commands", "mp", "公众号：检查账号、建菜单、核对模板，列出还差什么"),
+    "calibrate": ("bot.calibrate_command", "calibrate", "微信的定位是哪个坐标系：用定位和准确位置比一比"),
     "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
