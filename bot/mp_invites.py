@@ -1,19 +1,14 @@
 """Invites to a 公众号: a 带参二维码 that ties whoever scans it, or a line to send where it may make no codes."""
 
-import asyncio
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 
 from bot.mp_sending import NO_RIGHT
 from bot.settings import Settings
+from bot.wechat_beside import api_beside
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_errors import ApiRefused
-from storage.database import Database
-from storage.migrate import migrate
 
 LONGEST_S: Final = 2_592_000  # of a code that ends by itself (developers.weixin.qq.com, 生成带参数的二维码)
 
@@ -52,35 +47,18 @@ async def make_code(api: WeChatApi, token: str, hours: int) -> str:
 
 @contextmanager
 def code_maker(account: ApiAccount, hours: int) -> Iterator[Callable[[str], str]]:
-    """For the command line: makes codes, one after another, and lines to send where the account lacks the right.
-
-    The tokens of the API are kept in a database of its own: the firm's may be in use by the running bot, and
-    stable_token gives both the same one.
-    """
+    """For the command line: makes codes, one after another, and lines to send where the account lacks the right."""
     if not account.secret:
         yield typed_invite
         return
-    folder = Path(tempfile.mkdtemp(prefix="zoudian-"))
-    try:
-        database = Database(f"sqlite:///{folder / 'tokens.db'}")
-        try:
-            migrate(database)
-            with asyncio.Runner() as runner:
-                api = WeChatApi(account, database, threads=1)
+    with api_beside(account) as (runner, api):
 
-                def make(token: str) -> str:
-                    try:
-                        return runner.run(make_code(api, token, hours))
-                    except ApiRefused as refused:
-                        if refused.errcode not in NO_RIGHT:
-                            raise
-                        return typed_invite(token)
+        def make(token: str) -> str:
+            try:
+                return runner.run(make_code(api, token, hours))
+            except ApiRefused as refused:
+                if refused.errcode not in NO_RIGHT:
+                    raise
+                return typed_invite(token)
 
-                try:
-                    yield make
-                finally:
-                    runner.run(api.close())
-        finally:
-            database.close()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        yield make

@@ -74,10 +74,18 @@ def _run(settings: Settings, started: str, *, receives: bool = True, works: bool
 @click.option("--no-tour", is_flag=True, help="跳过自动演示，直接打开网页。")
 @click.option("--port", type=click.IntRange(0, 65535), help="网页端口（默认用设置里的）。")
 @click.option("--fast", is_flag=True, help="演示时不停顿。")
+@click.option("--wechat", is_flag=True, help="在本机模拟的企业微信和公众号里各演示一次拜访，放完就结束。")
 @click.option("--open/--no-open", "open_browser", default=True, help="是否自动打开浏览器。")
 @click.pass_context
 def demo(
-    context: click.Context, *, only_tour: bool, no_tour: bool, port: int | None, fast: bool, open_browser: bool
+    context: click.Context,
+    *,
+    only_tour: bool,
+    no_tour: bool,
+    port: int | None,
+    fast: bool,
+    wechat: bool,
+    open_browser: bool,
 ) -> None:
     """用示例公司试用：先自动演示一次完整拜访，再打开本机网页，您可以当业务员王建，也可以当吴经理。
 
@@ -86,6 +94,9 @@ def demo(
     settings = settings_of(context)
     set_up_logging(settings)
     logging.getLogger().setLevel(logging.WARNING)
+    if wechat:
+        _wechat_tour(settings)
+        return
     with throw_away_firm(settings, SAMPLE_FIRM) as (database, tools), speech(settings) as transcriber:
         if not no_tour:
             _tour(database, tools, transcriber, fast=fast)
@@ -251,6 +262,30 @@ def _tour(database: Database, tools: Tools, transcriber: Transcriber, *, fast: b
         if not fast:
             asyncio.run(asyncio.sleep(0.8))
     click.echo(say("demo.tour_done"))
+
+
+def _wechat_tour(settings: Settings) -> None:
+    """The same visit through both WeChat products, whose platforms run on this machine."""
+    from bot.wechat_tour import CLIP, mp_tour, wecom_tour  # noqa: PLC0415  two platforms, only for this tour
+
+    recording = (SAMPLE_FIRM / "clips" / CLIP).read_bytes()
+    with speech(settings) as transcriber:
+        for product, tour in (("wecom", wecom_tour), ("mp", mp_tour)):
+            name = say(f"wechat_product.{product}")
+            click.echo(say("demo.wechat_head", product=name))
+            with throw_away_firm(settings, SAMPLE_FIRM) as (database, tools):
+                start = tour_start(utc_now(), tools.zone)
+                acts = asyncio.run(
+                    tour(database, tools, transcriber, start, recording, say("card.confirm"), _show_said)
+                )
+            click.echo(say("demo.wechat_done", product=name, count=acts))
+
+
+def _show_said(who: str, text: str) -> None:
+    first, *rest = text.split("\n")
+    click.echo(click.style(f"rep: {first}", fg="green") if who == "rep" else f"bot: {first}")
+    for line in rest:
+        click.echo(f"    {line.strip()}")
 
 
 def _print_turn(turn: TurnLog, replay: Replay, *, with_line: bool = True, watch: tuple[str, ...] | None = None) -> None:

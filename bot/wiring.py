@@ -207,7 +207,22 @@ def group_robots(settings: Settings, database: Database) -> GroupRobots:
 def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebChannel) -> MpChannel:
     """公众号, with the address under which the files are given out that it cannot send."""
     values = settings.mp
-    templates = {
+    mp_settings = MpSettings(
+        account_of(settings),
+        values.token.get_secret_value(),
+        values.aes_key.get_secret_value(),
+        passive_only=values.mode == "只被动回复",
+        datums=Datums(values.datum, values.report_datum),
+        templates=mp_templates(settings),
+        accept_plain=values.accept_plain,
+    )
+    return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site))
+
+
+def mp_templates(settings: Settings) -> dict[str, Template]:
+    """The templates of the settings, by intent."""
+    values = settings.mp
+    return {
         intent: Template(chosen, "subscribe" if values.template_kind == "订阅通知" else "template", _fields(fields))
         for intent, chosen, fields in (
             ("reminder", values.reminder_template, values.reminder_fields),
@@ -215,16 +230,6 @@ def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebCh
         )
         if chosen
     }
-    mp_settings = MpSettings(
-        account_of(settings),
-        values.token.get_secret_value(),
-        values.aes_key.get_secret_value(),
-        passive_only=values.mode == "只被动回复",
-        datums=Datums(values.datum, values.report_datum),
-        templates=templates,
-        accept_plain=values.accept_plain,
-    )
-    return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site))
 
 
 def _file_link(settings: Settings, tools: Tools, site: WebChannel) -> FileLink | None:

@@ -158,6 +158,13 @@ def dead(work: Work) -> list[tuple[int, str, str]]:
     return [(row.id, row.channel, row.error) for row in rows]
 
 
+def newest_of(work: Work, channel: str, account: str) -> datetime | None:
+    """When this channel brought something last; None where it never did."""
+    return work.session.scalar(
+        select(func.max(InboxRow.received_at)).where(InboxRow.channel == channel, InboxRow.account == account)
+    )
+
+
 def of_person(work: Work, channel: str, person: str) -> list[tuple[Delivery, str]]:
     """Everything one person sent, in the order it was applied, with its state: for printing as a transcript."""
     rows = work.session.scalars(

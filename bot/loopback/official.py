@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+from bot.loopback.consoles import OfficialConsole
 from bot.loopback.platform import Call, LoopbackPlatform, Refusal
 from bot.loopback.signer import Messages
 
@@ -45,6 +46,8 @@ class OfficialPlatform(LoopbackPlatform):
             "message/subscribe/bizsend": self._subscribe_send,
             "qrcode/create": self._make_code,
         }
+        self.console = OfficialConsole()
+        self.handlers |= self.console.handlers
 
     def blocked_words(self, address: str) -> str:
         return f"invalid ip {address} ipv6 ::ffff:{address}, not in whitelist"

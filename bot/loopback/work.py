@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 from xml.sax.saxutils import escape
 
+from bot.loopback.consoles import WorkConsole
 from bot.loopback.platform import Call, LoopbackPlatform, Refusal
 from bot.loopback.signer import Messages
 
@@ -61,6 +62,8 @@ class WorkPlatform(LoopbackPlatform):
             "message/recall": self._recall,
             "webhook/send": self._robot,
         }
+        self.console = WorkConsole(agent_id, self.members)
+        self.handlers |= self.console.handlers
 
     # what people do
 
