@@ -28,7 +28,7 @@ def arrived(folder: Path, channel: str, key: str, at: datetime) -> int:
         with database.work() as work:
             row = inbox.accept(work, Delivery(channel, "a", key, f"{channel}:x", "x", {}, {"kind": "notice"}, at))
             assert row is not None
-            inbox.done(work, row, at)
+            assert inbox.take(work, row, at)
             return row
     finally:
         database.close()
