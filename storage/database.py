@@ -128,6 +128,16 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
     return engine
 
 
+@contextmanager
+def kept_out(path: Path) -> Iterator[None]:
+    """While this lasts no process opens the SQLite file for writing. DatabaseBusy where one has it already."""
+    handle = _lock_file(Path(f"{path}.lock"))
+    try:
+        yield
+    finally:
+        handle.close()
+
+
 def remove_sqlite(path: Path) -> None:
     """Delete a throw-away SQLite database with its side files."""
     for suffix in ("", "-wal", "-shm", ".lock"):

@@ -205,6 +205,12 @@ def heard(
     work.session.execute(update(NoteRow).where(NoteRow.id == note_id, NoteRow.state != "heard").values(**values))
 
 
+def not_heard_yet(work: Work, note_id: int) -> None:
+    """A note that was given up as broken waits to be heard, as one that was kept for want of a model."""
+    broken = update(NoteRow).where(NoteRow.id == note_id, NoteRow.state == "broken")
+    work.session.execute(broken.values(state="no_model"))
+
+
 def move_evidence(work: Work, visit: int, photo_ids: Collection[int], note_ids: Collection[int]) -> None:
     """Let photos and notes belong to another visit."""
     work.session.execute(update(PhotoRow).where(PhotoRow.id.in_(list(photo_ids))).values(visit=visit))
