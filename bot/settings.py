@@ -91,6 +91,12 @@ class Settings:
         return self.values.data.url or f"sqlite:///{self.data_dir / 'zoudian.db'}"
 
     @property
+    def sqlite_path(self) -> Path | None:
+        """The database's file; None where it is a server."""
+        head, _, path = self.database_url.partition(":///")
+        return Path(path.partition("?")[0]) if head.startswith("sqlite") else None
+
+    @property
     def model_dir(self) -> Path:
         """Where `zoudian model pull` puts models and the recogniser looks first."""
         return (

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bot import invite_spool
+from bot import invite_spool, spooled_requests
 from bot.app import App, utc_now
 from bot.channels import Channel
 from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
@@ -117,7 +117,10 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
         transcriber,
         channels,
         model_ready=has_model(settings.transcribe),
-        chores=(lambda: invite_spool.take(database, settings.data_dir / "invites"),),
+        chores=(
+            lambda: invite_spool.take(database, settings.data_dir / "invites"),
+            lambda: spooled_requests.take(database, settings.data_dir / "requests", utc_now()),
+        ),
         receives=receives,
         works=works,
     )

@@ -340,6 +340,16 @@ def _lock_number(name: str) -> Any:
     return func.hashtextextended(name, 0)
 
 
+@contextmanager
+def kept_out(path: Path) -> Iterator[None]:
+    """While this lasts no process opens the SQLite file for writing. DatabaseBusy where one has it already."""
+    handle = _lock_file(Path(f"{path}.lock"))
+    try:
+        yield
+    finally:
+        handle.close()
+
+
 def remove_sqlite(path: Path) -> None:
     """Delete a throw-away SQLite database with its side files."""
     for suffix in ("", "-wal", "-shm", ".lock"):

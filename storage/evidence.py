@@ -225,6 +225,12 @@ def heard(
     work.memo.pop(("note", note_id), None)
 
 
+def not_heard_yet(work: Work, note_id: int) -> None:
+    """A note that was given up as broken waits to be heard, as one that was kept for want of a model."""
+    broken = update(NoteRow).where(NoteRow.id == note_id, NoteRow.state == "broken")
+    work.session.execute(broken.values(state="no_model"))
+
+
 def move_evidence(work: Work, visit: int, photo_ids: Collection[int], note_ids: Collection[int]) -> None:
     """Let photos and notes belong to another visit."""
     work.run(update(_PHOTO).where(_PHOTO.c.id.in_(list(photo_ids))).values(visit=visit))

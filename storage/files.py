@@ -160,3 +160,8 @@ def _force(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def keys_in(folder: Path) -> set[str]:
+    """The key of every file kept in a folder on this machine."""
+    return {path.name for path in folder.glob("??/??/*") if _KEY.fullmatch(path.name)}

@@ -47,6 +47,11 @@ def newest(scripts: Path = SCRIPTS) -> str | None:
     return ScriptDirectory.from_config(_config(scripts)).get_current_head()
 
 
+def knows(revision: str | None, scripts: Path = SCRIPTS) -> bool:
+    """Whether this version can walk on from there; not from what a newer version made."""
+    return revision in {script.revision for script in ScriptDirectory.from_config(_config(scripts)).walk_revisions()}
+
+
 def differences(database: Database) -> list[object]:
     """How the tables of a database differ from storage.tables; empty when they are the same."""
     with database.connection() as connection:

@@ -204,7 +204,7 @@ class QuestionRow(Base):
 
 
 class InboxRow(Base):
-    """One delivery, stored before it is acknowledged. `state`: new, done, ignored, dead."""
+    """One delivery, stored before it is acknowledged. `state`: new, done, ignored, dead, dropped (by hand)."""
 
     __tablename__ = "inbox"
     __table_args__ = (
@@ -322,7 +322,7 @@ class PassiveAnswerRow(Base):
 
 
 class JobRow(Base):
-    """Slow work. `state`: ready, running, dead; a finished job is deleted."""
+    """Slow work. `state`: ready, running, dead, dropped (by hand); a finished job is deleted."""
 
     __tablename__ = "job"
     __table_args__ = (Index("ix_job_due", "state", "run_at"),)

@@ -1,0 +1,166 @@
+"""What zoudian doctor looks at. Nothing is changed, and the bot may go on running meanwhile."""
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+from bot.settings import Settings, unknown_variables
+from bot.wiring import has_model
+from storage import health
+from storage.database import Database
+from storage.migrate import current, knows, newest
+
+Level = Literal["fine", "hint", "bad"]
+LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long means that something is in the way
+VERY_LATE: Final = timedelta(minutes=10)
+_LOW_DISK_MB: Final = 1000
+_NO_DISK_MB: Final = 100
+_CLOCK_SLACK: Final = timedelta(minutes=2)
+_BUILT: Final = 2026  # no machine's clock is right that stands before the year this was written in
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence (a key of the texts) that says what is and, where it is not fine, what to do next."""
+
+    level: Level
+    key: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def examine(settings: Settings, now: datetime, *, deep: bool = False) -> Iterator[Finding]:
+    """Everything there is to say, in the order it is looked at. `deep` reads the whole database."""
+    yield from _surroundings(settings, now)
+    yield from _folder(settings.data_dir)
+    yield from _database(settings, now, deep=deep)
+    yield from _channels(settings)
+
+
+def _surroundings(settings: Settings, now: datetime) -> Iterator[Finding]:
+    local = now.astimezone(ZoneInfo(settings.limits.time_zone))
+    if local.year < _BUILT:
+        yield Finding("bad", "doctor.clock_wrong", {"now": f"{local:%Y-%m-%d %H:%M}"})
+    else:
+        yield Finding("fine", "doctor.clock", {"now": f"{local:%Y-%m-%d %H:%M}", "zone": settings.limits.time_zone})
+    version = health.sqlite_version()
+    yield Finding("fine", "doctor.sqlite_bug" if health.has_wal_reset_bug() else "doctor.sqlite", {"version": version})
+    unused = unknown_variables(os.environ)
+    if unused:
+        yield Finding("hint", "doctor.variables", {"names": unused})
+    if has_model(settings.transcribe):
+        yield Finding("fine", "doctor.model", {"model": Path(settings.transcribe.model).name})
+    else:
+        yield Finding("hint", "doctor.no_model", {"model": settings.transcribe.model})
+
+
+def _folder(folder: Path) -> Iterator[Finding]:
+    if not folder.is_dir():
+        return
+    free_mb = shutil.disk_usage(folder).free // 1_000_000
+    values = {"free": free_mb, "folder": folder}
+    if free_mb < _NO_DISK_MB:
+        yield Finding("bad", "doctor.disk_full", values)
+    elif free_mb < _LOW_DISK_MB:
+        yield Finding("hint", "doctor.disk_low", values)
+    else:
+        yield Finding("fine", "doctor.disk", values)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("bad", "doctor.not_writable", {"folder": folder})
+    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        yield Finding("hint", "doctor.others_can_read", {"folder": folder})
+
+
+def _database(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
+    running = True  # other machines may be at work on a server
+    path = settings.sqlite_path
+    if path is not None:
+        if not path.is_file():
+            yield Finding("bad", "doctor.no_database", {"file": path})
+            return
+        pid = health.holder(path)
+        running = pid is not None
+        yield Finding("fine", "doctor.running" if running else "doctor.not_running", {"pid": pid, "file": path})
+    try:
+        database = Database(settings.database_url, reads_only=True)
+    except Exception as error:  # whatever the driver says, the others are still to be looked at
+        yield Finding("bad", "doctor.unreachable", {"detail": type(error).__name__})
+        return
+    try:
+        yield from _inside(database, now, running=running, deep=deep)
+    except Exception as error:
+        # The driver's own words; SQLAlchemy's would repeat the statement.
+        reason = getattr(error, "orig", None) or type(error).__name__
+        yield Finding("bad", "doctor.unreachable", {"detail": reason})
+    finally:
+        database.close()
+
+
+def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> Iterator[Finding]:
+    revision = current(database)
+    if revision is not None and not knows(revision):
+        yield Finding("bad", "doctor.newer", {"revision": revision, "newest": newest()})
+        return
+    if revision != newest():
+        yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
+        return
+    if deep:
+        found = health.damage_of(database)
+        if found:
+            yield Finding("bad", "doctor.damaged", {"detail": found[:3]})
+        else:
+            yield Finding("fine", "doctor.whole")
+    with database.read() as work:
+        seen = health.look(work, now)
+    yield from _waiting(seen, now, running=running)
+    if seen.dead:
+        yield Finding("hint", "doctor.dead", {"count": seen.dead})
+    if seen.unreachable:
+        yield Finding("hint", "doctor.people_unreachable", {"count": seen.unreachable})
+    if seen.for_their_person:
+        yield Finding("fine", "doctor.for_their_person", {"count": seen.for_their_person})
+    for name, trouble in seen.token_troubles:
+        yield Finding("bad", "doctor.token", {"name": name.partition(":")[0], "detail": trouble})
+    if seen.newest is not None and seen.newest > now + _CLOCK_SLACK:
+        yield Finding("bad", "doctor.clock_back", {"minutes": round((seen.newest - now).total_seconds() / 60)})
+
+
+def _waiting(seen: health.Health, now: datetime, *, running: bool) -> Iterator[Finding]:
+    """What stands still while nothing runs is no fault, only to be known."""
+    if not running:
+        if seen.waiting or seen.unsent or seen.jobs:
+            counts = {"waiting": seen.waiting, "unsent": seen.unsent, "jobs": seen.jobs}
+            yield Finding("hint", "doctor.stands_still", counts)
+        return
+    for count, since, late, fine in (
+        (seen.waiting, seen.oldest_waiting, "doctor.inbox_late", "doctor.inbox"),
+        (seen.unsent, seen.oldest_unsent, "doctor.outbox_late", "doctor.outbox"),
+    ):
+        age = now - since if since is not None else timedelta(0)
+        values = {"count": count, "minutes": round(age.total_seconds() / 60)}
+        if age < LATE:
+            yield Finding("fine", fine, values)
+        else:
+            yield Finding("bad" if age >= VERY_LATE else "hint", late, values)
+
+
+def _channels(settings: Settings) -> Iterator[Finding]:
+    telegram, wecom, mp = settings.telegram, settings.wecom, settings.mp
+    on = [
+        name
+        for name, secret in (("Telegram", telegram.token), ("企业微信", wecom.secret), ("公众号", mp.token))
+        if secret.get_secret_value()
+    ]
+    yield Finding("fine", "doctor.channels", {"names": on}) if on else Finding("hint", "doctor.web_alone")
+    if telegram.token.get_secret_value() and not telegram.bot_name:
+        yield Finding("hint", "doctor.no_bot_name")
+    public = settings.web.public_url
+    if (wecom.secret.get_secret_value() or mp.token.get_secret_value()) and not public:
+        yield Finding("hint", "doctor.no_public_url")
+    if public and not public.startswith("https://"):
+        yield Finding("hint", "doctor.not_https", {"address": public})

@@ -1,0 +1,98 @@
+"""How a database is doing: what waits and since when, what was given up, who has the file."""
+
+import os
+import re
+import sqlite3
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Connection, func, select
+
+from storage import jobs
+from storage.database import Database, Work
+from storage.tables import AccountRow, ApiTokenRow, InboxRow, OutboxRow
+
+# The WAL-reset bug: with two writing connections a file could be damaged. Mended in 3.51.3 and in these two branches.
+_MENDED = (3, 51, 3)
+_MENDED_BRANCHES = ((3, 44, 6), (3, 50, 7))
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`oldest_unsent`: since when the oldest message is due that was not sent; `newest` the last time anything came."""
+
+    waiting: int
+    oldest_waiting: datetime | None
+    unsent: int
+    oldest_unsent: datetime | None
+    for_their_person: int
+    dead: int
+    jobs: int
+    unreachable: int
+    newest: datetime | None
+    token_troubles: tuple[tuple[str, str], ...]
+
+
+def look(work: Work, now: datetime) -> Health:
+    session = work.session
+    waiting, oldest_waiting = session.execute(
+        select(func.count(), func.min(InboxRow.received_at)).where(InboxRow.state == "new")
+    ).one()
+    unsent, oldest_unsent = session.execute(
+        select(func.count(), func.min(OutboxRow.due_at)).where(OutboxRow.state == "due", OutboxRow.due_at <= now)
+    ).one()
+    given_up = (
+        select(func.count()).where(InboxRow.state == "dead"),
+        select(func.count()).where(OutboxRow.state == "failed"),
+    )
+    slow_work = jobs.counts(work)
+    troubles = session.execute(
+        select(ApiTokenRow.name, ApiTokenRow.trouble).where(ApiTokenRow.trouble.is_not(None), ApiTokenRow.trouble != "")
+    )
+    return Health(
+        waiting=waiting,
+        oldest_waiting=oldest_waiting,
+        unsent=unsent,
+        oldest_unsent=oldest_unsent,
+        for_their_person=session.scalar(select(func.count()).where(OutboxRow.state == "waiting")) or 0,
+        dead=slow_work.get("dead", 0) + sum(session.scalar(query) or 0 for query in given_up),
+        jobs=slow_work.get("ready", 0) + slow_work.get("running", 0),
+        unreachable=session.scalar(select(func.count()).where(AccountRow.reachable.is_(False))) or 0,
+        newest=session.scalar(select(func.max(InboxRow.received_at))),
+        token_troubles=tuple((name, trouble or "") for name, trouble in troubles),
+    )
+
+
+def sqlite_version() -> str:
+    return sqlite3.sqlite_version
+
+
+def has_wal_reset_bug(version: tuple[int, int, int] = sqlite3.sqlite_version_info[:3]) -> bool:
+    """Whether this SQLite (3.7.0 to 3.51.2 without the repair) has the bug that our one writing connection avoids."""
+    if version >= _MENDED:
+        return False
+    return not any(version[:2] == branch[:2] and version >= branch for branch in _MENDED_BRANCHES)
+
+
+def damage(connection: Connection) -> list[str]:
+    """What SQLite finds wrong in its file, reading all of it; empty when it is whole."""
+    found = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check(20)")]
+    broken = {str(row[0]) for row in connection.exec_driver_sql("PRAGMA foreign_key_check")}
+    return [line for line in found if line != "ok"] + sorted(f"foreign key: {table}" for table in broken)
+
+
+def damage_of(database: Database) -> list[str]:
+    with database.reader.connect() as connection:
+        return damage(connection)
+
+
+def holder(path: Path, locks: Path = Path("/proc/locks")) -> int | None:
+    """The process that has a SQLite file for writing; None when none has, or it cannot be seen from here."""
+    try:
+        inode = os.stat(f"{path}.lock").st_ino
+        lines = locks.read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = re.search(rf"FLOCK +ADVISORY +WRITE +(\d+) +\S+:{inode} ", lines)
+    return int(found.group(1)) if found else None
