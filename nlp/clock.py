@@ -5,9 +5,9 @@ from datetime import datetime
 
 from nlp.numbers import read_number
 
-_MORNING = ("凌晨", "一大早", "一早", "大清早", "清早", "清晨", "早上", "早晨", "上午", "早")
+_MORNING = ("凌晨", "一大早", "一早", "大清早", "清早", "清晨", "早上", "早晨", "上午", "上半日", "上半天", "早")
 _NOON = ("中午", "正午")
-_AFTERNOON = ("下午", "午后")
+_AFTERNOON = ("下午", "午后", "下半日", "下半天")
 _EVENING = ("傍晚", "晚上", "晚间", "夜里", "晚")
 PART = "|".join((*_MORNING, *_NOON, *_AFTERNOON, *_EVENING))
 _HOUR = r"(?:二十[一二三四]?|十[一二三四五六七八九]?|[一二两三四五六七八九]|2[0-4]|1\d|0?[1-9])"
