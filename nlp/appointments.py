@@ -45,8 +45,11 @@ def pick_follow_up(text: str, said: Sequence[Said], *, sold_out: bool) -> Said |
         if _SLIP_BETWEEN.search(text, one.end, later):  # 约了周三，等等，是周四
             continue
         fuller = bool(best and one.window.time and _same_days(best[1], one))
-        strength = (_strength(text, one), one.window.first == one.window.last, fuller)
-        if strength[0] and (best is None or strength > best[0]):
+        weight = _strength(text, one)
+        if weight and fuller and best and not best[1].window.time:  # 后天开业，当天早上七点送到
+            weight = max(weight, best[0][0])
+        strength = (weight, one.window.first == one.window.last, fuller)
+        if weight and (best is None or strength > best[0]):
             best = (strength, one)
     if sold_out and best and best[0][0] < 3:
         return None

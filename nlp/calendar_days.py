@@ -59,3 +59,20 @@ def month_part(first: date, third: str, today: date, *, rolls: bool) -> Days:
     if rolls and first.replace(day=stop) < today:
         return month_part(months_on(first, 1), third, today, rolls=False)
     return first.replace(day=start), first.replace(day=stop), None
+
+
+def next_day_number(number: int, today: date) -> date:
+    """The next day of that number; months too short for it are passed over."""
+    if not 1 <= number <= 31:
+        raise ValueError(number)
+    for months in range(4):
+        first = months_on(today, months)
+        if number <= month_end(first).day and first.replace(day=number) >= today:
+            return first.replace(day=number)
+    raise ValueError(number)
+
+
+def month_later(day: date, months: float) -> date:
+    whole = months_on(day, int(months))
+    same = whole.replace(day=min(day.day, month_end(whole).day))
+    return same + timedelta(days=15) if months % 1 else same

@@ -18,9 +18,11 @@ from nlp.calendar_days import (
     Days,
     count,
     month_end,
+    month_later,
     month_part,
     months_on,
     months_or_weeks_ahead,
+    next_day_number,
     week_days,
 )
 from nlp.clock import CLOCK, PART, part_is_over, read_clock
@@ -73,14 +75,14 @@ _DAY = re.compile(
             rf"初|底|中旬)?)|昨天|前天)",
             rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
             # 七千九百二周一早上 is a Monday, 两周一次 is none.
-            rf"(?P<bare_week>(?<![每上个])(?:(?<![一两二三四五六七八九十几\d])|(?={WEEK}.{_WEEKDAY_GOES_ON}))"
+            rf"(?P<bare_week>(?<![每上个])(?:(?<![一两二三四五六七八九十几\d])|(?<=[周期拜][一二三四五六])|(?={WEEK}.{_WEEKDAY_GOES_ON}))"
             rf"(?:{WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
             r"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>[初头]|上旬|中旬|中|下旬|[底末尾]))",
             rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{DAY_NUMBER})[号日])",
             rf"(?P<named>(?P<year>明年|今年)?(?P<number>{MONTH_NUMBER}|元)月份?(?:(?P<part_of>[初头]|"
             rf"上旬|中旬|中|下旬|[底末尾])|(?P<day>{DAY_NUMBER})[号日]?))",
             r"(?P<whole_month>下下?个?月)",
-            rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){DAY_NUMBER})号(?![店线楼柜位码仓机门院])",
+            rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){DAY_NUMBER})(?:号|(?<=\d)日(?=[上下中]午|[早晚送再来去]|之?前))(?![店线楼柜位码仓机门院])",
             r"(?P<lunar>(?P<lunar_month>正月|腊月|大?年(?=初[二三四五六七八九十](?!后)|廿|二十[四五六七八九]))(?P<lunar_day>初[一二三四五六七八九十]|"
             r"十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|"
             r"三十))",
@@ -96,7 +98,7 @@ _DAY = re.compile(
     )
 )
 _TAIL = re.compile(
-    rf"(?:的|那天|左右|期间)?(?P<itself>当天|当日)?(?:(?P<away>(?:之|以)?[前后]|头)(?P<by>[一两三])[天日](?![以之]?[内前后]))?(?:的)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
+    rf"(?:的|那天|左右|前后|期间)?(?P<itself>当天|当日)?(?:(?P<away>(?:之|以)?[前后]|头)(?P<by>[一两三])[天日](?![以之]?[内前后]))?(?:的)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
     rf"以)?前(?![天面台])|(?:之|以|过)?后(?!来[^看再谈聊收拿取问找送]|[天厨续面])|(?:之|以)内)?"
 )
 _THAT_DAY = re.compile(r"(?:那天|那日|那一天|当天|当日|到时候?|那时候?)[的我你，]?\Z")
@@ -105,7 +107,7 @@ _BARE_RANGE = re.compile(rf"(?P<from>{DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>
 _BARE_TIME = re.compile(
     rf"(?P<part>{PART})(?:的)?(?P<clock>{CLOCK})|(?<![\d一二三四五六七八九十])(?P<only_clock>{CLOCK})|"
     rf"(?P<only_part>{PART})(?=我?(?:再|就|要|给我?送|送|过来|来|见|"
-    rf"联系|答复)(?!了))"
+    rf"联系|答复)(?![了过的]))"
 )
 
 
@@ -152,7 +154,9 @@ def find_said(text: str, at: datetime, quote: Callable[[int, int], str], *, type
         day = _earlier(spans.after(position), _earlier(ranges.after(position), days.after(position)))
         clock = times.after(position)
         if clock and (day is None or clock.start() < day.start()):
-            window = _that_day(found, clock) or _today_or_tomorrow(clock, at)
+            window = _that_day(found, clock)
+            if window is None and not text.endswith("那天", 0, clock.start()):  # of a day gone by
+                window = _today_or_tomorrow(clock, at)
             if window:
                 found.append(Said(clock.start(), clock.end(), _quoted(window, quote(*clock.span()))))
             position = clock.end()
@@ -297,7 +301,7 @@ def _days(day: re.Match[str], at: datetime) -> Days | None:
         first = months_on(today, 2 if day["whole_month"].startswith("下下") else 1)
         return first, month_end(first), None
     if day["only_day"]:
-        return _whole(_next_day_number(count(day["only_day"]), today))
+        return _whole(next_day_number(count(day["only_day"]), today))
     return _far_days(day, at)
 
 
@@ -351,19 +355,8 @@ def _month_day(month: int, number: int, today: date) -> Days | None:
     return None
 
 
-def _next_day_number(number: int, today: date) -> date:
-    """The next day of that number; months too short for it are passed over."""
-    if not 1 <= number <= 31:
-        raise ValueError(number)
-    for months in range(4):
-        first = months_on(today, months)
-        if number <= month_end(first).day and first.replace(day=number) >= today:
-            return first.replace(day=number)
-    raise ValueError(number)
-
-
 def _range_days(match: re.Match[str], today: date) -> Days | None:
-    first, last = _next_day_number(count(match["from"]), today), _next_day_number(count(match["to"]), today)
+    first, last = next_day_number(count(match["from"]), today), next_day_number(count(match["to"]), today)
     return (first, last, None) if first <= last else None
 
 
@@ -409,16 +402,10 @@ def _offset(span: str, unit: str, way: str, at: datetime) -> Days | None:
         clock = f"{later:%H:%M}" if way == "后" else None
         return later.date() if way == "后" else at.date(), later.date(), clock
     if unit == "月":
-        first, last = (_month_later(at.date(), months) for months in (least, most))
+        first, last = (month_later(at.date(), months) for months in (least, most))
     else:
         first, last = (at.date() + timedelta(days=round(many * days_each[unit])) for many in (least, most))
     return (first, last, None) if way == "后" else (at.date(), last, None)
-
-
-def _month_later(day: date, months: float) -> date:
-    whole = months_on(day, int(months))
-    same = whole.replace(day=min(day.day, month_end(whole).day))
-    return same + timedelta(days=15) if months % 1 else same
 
 
 def _that_day(found: list[Said], match: re.Match[str]) -> Window | None:

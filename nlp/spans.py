@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import date, timedelta
+from itertools import pairwise
 
 from nlp.calendar_days import (
     DAY_NUMBER,
@@ -17,8 +18,10 @@ from nlp.calendar_days import (
     week_days,
 )
 
+_LAST_CHANCE = 270
+"""Days. A month further away is no appointment."""
 _DIGITS = "一二三四五六七八九"
-_TWO_IN_ORDER = "|".join(f"{one}{two}" for one, two in zip(_DIGITS, _DIGITS[1:], strict=False))
+_TWO_IN_ORDER = "|".join(f"{one}{two}" for one, two in pairwise(_DIGITS))
 _TWO_WEEKDAYS = "|".join(("一二", "二三", "三四", "四五", "五六", "六日", "六天"))
 
 
@@ -41,9 +44,10 @@ SPAN = re.compile(
             rf"(?P<half_week>(?P<half_week_which>下下|下|这|本)个?{WEEK}的?(?P<half_week_part>[上下前后])半(?:周|段|个?星期))",
             rf"(?P<weekdays>(?<![每上个])(?P<weekdays_which>下下|下|这|本)?个?{WEEK}"
             rf"(?P<two_days>{_TWO_WEEKDAYS})(?![点时十百千箱包个楼号\d]))",
-            rf"(?P<two_numbers>(?<![\d{_DIGITS}十廿月第])(?P<tens>二?十|廿)?(?P<units>{_TWO_IN_ORDER})[号日](?![店线楼柜位码仓机门院]))",
+            rf"(?P<two_numbers>(?:{_month('two')}|(?<![\d{_DIGITS}十廿月第]))(?P<tens>二?十|廿)?(?P<units>{_TWO_IN_ORDER})[号日](?![店线楼柜位码仓机门院]))",
             rf"(?P<range>(?<!\d)(?P<range_month>{MONTH_NUMBER})月(?P<range_first>{DAY_NUMBER})[号日]?(?:到|至|-|~|—)"
             rf"(?P<range_last>{DAY_NUMBER})[号日])",
+            rf"(?P<whole>(?<![\d{_DIGITS}十])(?P<whole_next>明年)?(?P<whole_number>{MONTH_NUMBER})月份?(?=[我们]*再))",
             r"(?P<tomorrow>(?<![每相])隔[天日](?=(?:我|[早下上晚午])*(?:再|来|送|就|给|过去|去))(?![^，。]{0,4}一[次趟回]))",
         )
     )
@@ -67,7 +71,12 @@ def read_span(said: re.Match[str], today: date) -> Days | None:
     if said["two_numbers"]:
         tens = {"十": 10, "二十": 20, "廿": 20}.get(said["tens"] or "", 0)
         number = tens + count(said["units"][0])
-        return _in_month(None, None, today, lambda start: (start.replace(day=number), start.replace(day=number + 1)))
+        return _in_month(
+            said["two_which"],
+            _number(said["two_number"]),
+            today,
+            lambda start: (start.replace(day=number), start.replace(day=number + 1)),
+        )
     return _part_of_month(said, today)
 
 
@@ -84,6 +93,10 @@ def _part_of_month(said: re.Match[str], today: date) -> Days | None:
             today,
             lambda start: (start, start.replace(day=15)) if early else (start.replace(day=16), month_end(start)),
         )
+    if said["whole"]:
+        days = _in_month(None, _number(said["whole_number"]), today, lambda start: (start, month_end(start)))
+        same_year = days and said["whole_next"] and days[0].year == today.year
+        return None if same_year or (days and (days[0] - today).days > _LAST_CHANCE) else days
     early = said["thirds"] == "上中旬"
     return _in_month(
         said["thirds_which"],
