@@ -70,6 +70,10 @@ def _strength(text: str, one: Said) -> int:
         return 0
     if _ASKED.search(before) and _REFUSED.search(after):
         return 0
+    if re.match(r"再[说讲]", after):
+        return 3
+    if re.match(r"才?从[^，。]{1,6}[回转过]来", after):  # when somebody is back
+        return 1
     if _THEN.match(after) or _EITHER_DAY.match(after):
         return 4
     if re.match(r"[^，。]{0,3}(?:不用|不要|不需要|别(?!的)|不送|不营业|送不|停)|才?(?:开张|开门)(?![^，。]*再)", after):

@@ -102,6 +102,7 @@ _TAIL = re.compile(
     rf"以)?前(?![天面台])|(?:之|以|过)?后(?!来[^看再谈聊收拿取问找送]|[天厨续面])|(?:之|以)内)?"
 )
 _THAT_DAY = re.compile(r"(?:那天|那日|那一天|当天|当日|到时候?|那时候?)[的我你，]?\Z")
+_PAIRED = (rf"{WEEK}[一二三四五六日天]\Z", r"[号日]\Z")
 _JOIN = re.compile(r"(?:到|至|-|~|—|或者是?|或是?|、|和|要么)")
 _BARE_RANGE = re.compile(rf"(?P<from>{DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{DAY_NUMBER})[号日]")
 _BARE_TIME = re.compile(
@@ -217,7 +218,8 @@ def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Sai
         end = tail.end()
         time = read_clock(tail["part"], tail["clock"]) or time
         side = tail["side"] or ""
-        if side and not (time and day["near" if day.re is _DAY else 0]):
+        by_clock = bool(tail["clock"]) and days[0] == days[1]  # 周一早上七点前
+        if side and not by_clock and not (time and day["near" if day.re is _DAY else 0]):
             first, last = _shifted(first, last, side, today, whole=day.re is _DAY and bool(day["festival"]))
         if tail["by"] or tail["itself"]:
             first, last = _day_beside(day, tail, first, last, today)
@@ -258,13 +260,13 @@ def _joined(found: list[Said], said: Said, text: str, today: date) -> Said | Non
     """下周二或者周三, 周三到周五: two neighbours make one window."""
     if not found:
         return None
-    both_weekdays = (
+    side_by_side = (
         found[-1].end == said.start
-        and all(  # 周四周五都行
-            re.search(rf"{WEEK}[一二三四五六日天]\Z", text[one.start : one.end]) for one in (found[-1], said)
+        and any(  # 周四周五都行, 一号二号都行
+            all(re.search(kind, text[one.start : one.end]) for one in (found[-1], said)) for kind in _PAIRED
         )
     )
-    if not both_weekdays and not _JOIN.fullmatch(text, found[-1].end, said.start):
+    if not side_by_side and not _JOIN.fullmatch(text, found[-1].end, said.start):
         return None
     left, right = found[-1].window, said.window
     first, last = right.first, right.last

@@ -37,13 +37,13 @@ SPAN = re.compile(
     "|".join(
         (
             rf"(?P<nth>{_month('nth')}[底末初]?的?(?:第(?P<nth_count>[一二三四])|(?P<nth_last>最后一)|头一)个?"
-            rf"(?:{WEEK}(?P<nth_day>[一二三四五六日天])|(?P<nth_any>[天日])))",
+            rf"(?:{WEEK}(?P<nth_day>[一二三四五六日天])|(?P<nth_week>{WEEK})|(?P<nth_any>[天日])))",
             rf"(?P<half>(?:{_month('half')}的?|(?<![月的一两三四五六七八九十年几这个]))(?P<which_half>[上下前后])半个?月(?![前后内里以之]))",
             r"(?P<mid>(?<![\d每上个一二两三四五六七八九十几半])(?:(?P<mid_which>下下|下|这|本)个?月?)?月半(?![年天个]))",
             rf"(?P<two_thirds>{_month('thirds')}(?P<thirds>中下旬|上中旬))",
             rf"(?P<half_week>(?P<half_week_which>下下|下|这|本)个?{WEEK}的?(?P<half_week_part>[上下前后])半(?:周|段|个?星期))",
             rf"(?P<weekdays>(?<![每上个])(?P<weekdays_which>下下|下|这|本)?个?{WEEK}"
-            rf"(?P<two_days>{_TWO_WEEKDAYS})(?![点时十百千箱包个楼号\d]))",
+            rf"(?P<two_days>{_TWO_WEEKDAYS}|[一二三四五六](?:或者?|和|到|至|-)[二三四五六日天])(?![点时十百千箱包个楼号\d]))",
             rf"(?P<two_numbers>(?:{_month('two')}|(?<![\d{_DIGITS}十廿月第]))(?P<tens>二?十|廿)?(?P<units>{_TWO_IN_ORDER})[号日](?![店线楼柜位码仓机门院]))",
             rf"(?P<range>(?<!\d)(?P<range_month>{MONTH_NUMBER})月(?P<range_first>{DAY_NUMBER})[号日]?(?:到|至|-|~|—)"
             rf"(?P<range_last>{DAY_NUMBER})[号日])",
@@ -64,7 +64,8 @@ def read_span(said: re.Match[str], today: date) -> Days | None:
         return (monday, middle, None) if said["half_week_part"] in "上前" else (middle, sunday, None)
     if said["weekdays"]:
         days = week_days(said["weekdays_which"] or "", said["two_days"][0], today)
-        return (days[0], days[0] + timedelta(days=1), None) if days else None
+        apart = WEEKDAYS[said["two_days"][-1]] - WEEKDAYS[said["two_days"][0]]
+        return (days[0], days[0] + timedelta(days=apart), None) if days and apart > 0 else None
     if said["range"]:
         month, first, last = (count(said[name]) for name in ("range_month", "range_first", "range_last"))
         return _in_month(None, month, today, lambda start: (start.replace(day=first), start.replace(day=last)))
@@ -134,6 +135,9 @@ def _counted(said: re.Match[str], start: date) -> tuple[date, date]:
     if said["nth_any"]:
         day = end if said["nth_last"] else start + timedelta(days=nth - 1)
         return day, day
+    if said["nth_week"]:
+        first = end - timedelta(days=6) if said["nth_last"] else start + timedelta(days=7 * (nth - 1))
+        return first, first + timedelta(days=6)
     weekday = WEEKDAYS[said["nth_day"]]
     if said["nth_last"]:
         day = end - timedelta(days=(end.weekday() - weekday) % 7)
