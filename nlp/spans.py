@@ -39,7 +39,7 @@ SPAN = re.compile(
             rf"(?P<nth>{_month('nth')}[底末初]?的?(?:第(?P<nth_count>[一二三四])|(?P<nth_last>最后一)|头一)个?"
             rf"(?:{WEEK}(?P<nth_day>[一二三四五六日天])|(?P<nth_week>{WEEK})|(?P<nth_any>[天日])))",
             rf"(?P<half>(?:{_month('half')}的?|(?<![月的一两三四五六七八九十年几这个]))(?P<which_half>[上下前后])半个?月(?![前后内里以之]))",
-            r"(?P<mid>(?<![\d每上个一二两三四五六七八九十几半])(?:(?P<mid_which>下下|下|这|本)个?月?)?月半(?![年天个]))",
+            r"(?P<mid>(?<![\d每上个一二两三四五六七八九十几半])(?:(?P<mid_which>下下|下|这|本)个?月?)?月半(?![年天个价箱包斤桶袋]))",
             rf"(?P<two_thirds>{_month('thirds')}(?P<thirds>中下旬|上中旬))",
             rf"(?P<half_week>(?P<half_week_which>下下|下|这|本)个?{WEEK}的?(?P<half_week_part>[上下前后])半(?:周|段|个?星期))",
             rf"(?P<weekdays>(?<![每上个])(?P<weekdays_which>下下|下|这|本)?个?{WEEK}"
@@ -48,7 +48,7 @@ SPAN = re.compile(
             rf"(?P<range>(?<!\d)(?P<range_month>{MONTH_NUMBER})月(?P<range_first>{DAY_NUMBER})[号日]?(?:到|至|-|~|—)"
             rf"(?P<range_last>{DAY_NUMBER})[号日])",
             rf"(?P<whole>(?<![\d{_DIGITS}十])(?P<whole_next>明年)?(?P<whole_number>{MONTH_NUMBER})月份?(?=[我们]*再))",
-            r"(?P<tomorrow>(?<![每相])隔[天日](?=(?:我|[早下上晚午])*(?:再|来|送|就|给|过去|去))(?![^，。]{0,4}一[次趟回]))",
+            r"(?P<tomorrow>(?<![每相])隔[天日](?=(?:我|[早下上晚午])*(?:再|来|送(?!货)|就|给|过去|去))(?![^，。]{0,4}一[次趟回]))",
         )
     )
 )
@@ -88,6 +88,8 @@ def _part_of_month(said: re.Match[str], today: date) -> Days | None:
         return _in_month(said["mid_which"], None, today, lambda start: (start.replace(day=15), start.replace(day=15)))
     if said["half"]:
         early = said["which_half"] in "上前"
+        if early and not said["half_which"] and not said["half_number"] and today.day > 15:
+            return None  # 上半月要了十箱 tells of the half gone by
         return _in_month(
             said["half_which"],
             _number(said["half_number"]),

@@ -205,6 +205,9 @@ def test_a_date_said_in_a_note(text: str, first: str, last: str, clock: str | No
         "上半日来过，老板不在",
         "下半年再看看",
         "隔天送一次，鸡翅五箱",
+        "上半月要了十箱鸡翅",
+        "隔天送货太慢",
+        "一个月半没来过",
     ],
 )
 def test_what_is_no_appointment(text: str) -> None:
