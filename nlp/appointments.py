@@ -16,10 +16,17 @@ _NO_APPOINTMENT_BEFORE = re.compile(
     r"快(?:到|要)?$|(?:总是|都是|老是|每天|一般|平时)[^，。◇]{0,4}$|(?:上次|上回|之前|以前|去年|原来)[^，。◇]{0,8}$"
 )
 _NO_APPOINTMENT_AFTER = re.compile(
-    r"^(?:[都也]?要[两三][次趟]|[签订拿送买退收付发下][的了]|的?(?:活动|政策|促销|优惠)(?!开始)|给[^，。]{0,10}送了|到的|才到|刚到|就到(?:期)?了|到期|不要货|不补|放假|生意|开业十|不行|来不及|没空|没时间|不在|不方便|[都也很太实在]*忙|有事|要?用(?:的|(?=[，。□]))|开采购会|结束|截止)"
+    r"^(?:[都也]?要[两三][次趟]|[签订拿送买退收付发下][的了]|的?(?:活动|政策|促销|优惠)(?!开始)|给[^，。]{0,10}送了|到的|才到|刚到|就到(?:期)?了|到期|不要货|不补|放假(?!期间|[前后])|生意|开业十|不行|来不及|没空|没时间|不在|不方便|[都也很太实在]*忙|有事|要?用(?:的|(?=[，。□]))|开采购会|结束|截止)"
 )
 _IF_NOT = re.compile(r"(?:要是|如果|万一|假如|碰到|要不|来不及|不行)[^。]{0,10}(?:改|换|推|顺延)[到成]?$")
 """周六送，要是下大雨就改周日: what holds is Saturday."""
+_ASKED = re.compile(r"(?:能不能|可不可以|可否|能否|想让|想要?我们|要求|非要|希望)[^，。]{0,8}$")
+_REFUSED = re.compile(
+    r"(?<!不然)(?<!否则)(?<!今天)(?<!平时)(?:不行|送不了|送不到|来不及|赶不上|赶不及|办不到|做不到|没答应|不可能|没法|排不开|排不出)"
+)
+"""问能不能早上六点送…那不行: a time somebody asked for and did not get."""
+_THEN = re.compile(r"[^，。]*[，。](?:[到那]时候?|到那时|到时|那天|当天)[^，。]{0,4}(?:再|去|来|过|送|见|约)")
+_EITHER_DAY = re.compile(r"(?:我?都|也)?(?:行|可以|有空)，(?:让|叫|约)?(?:我们?)?再")
 _MASK = re.compile(r"[○□◎]")
 _ALONE = 3
 _SLIP_BETWEEN = re.compile(r"不对|不是|说错|错了|记错|哦不|等等|等一下|应该是|更正")
@@ -38,8 +45,11 @@ def pick_follow_up(text: str, said: Sequence[Said], *, sold_out: bool) -> Said |
         if _SLIP_BETWEEN.search(text, one.end, later):  # 约了周三，等等，是周四
             continue
         fuller = bool(best and one.window.time and _same_days(best[1], one))
-        strength = (_strength(text, one), one.window.first == one.window.last, fuller)
-        if strength[0] and (best is None or strength > best[0]):
+        weight = _strength(text, one)
+        if weight and fuller and best and not best[1].window.time:  # 后天开业，当天早上七点送到
+            weight = max(weight, best[0][0])
+        strength = (weight, one.window.first == one.window.last, fuller)
+        if weight and (best is None or strength > best[0]):
             best = (strength, one)
     if sold_out and best and best[0][0] < 3:
         return None
@@ -56,14 +66,22 @@ def _strength(text: str, one: Said) -> int:
         return 0
     if _IF_NOT.search(before):
         return 1
+    if re.search(r"[备迎]着?$", before) and not re.search(r"[前后天]$", one.window.quote):  # 十箱备春节
+        return 0
+    if _ASKED.search(before) and _REFUSED.search(after):
+        return 0
+    if re.match(r"再[说讲]", after):
+        return 3
+    if re.match(r"才?从[^，。]{1,6}[回转过]来", after):  # when somebody is back
+        return 1
+    if _THEN.match(after) or _EITHER_DAY.match(after):
+        return 4
     if re.match(r"[^，。]{0,3}(?:不用|不要|不需要|别(?!的)|不送|不营业|送不|停)|才?(?:开张|开门)(?![^，。]*再)", after):
         return 0
     rest = re.split(r"[，。；！？◇]", after, maxsplit=1)[0]
     start = re.split(r"[，。；！？◇]", before)[-1]
     if re.search(r"开业|周年|保质期", start) or one.window.quote in {"年底", "年末"}:
         return 1
-    if re.match(r"[^，。]*，(?:到时候|那时候?)再", after):
-        return 4
     if _VISIT.search(rest) or re.search(r"约|改到?", start):
         return 4
     if _DELIVERY.search(rest) or _DELIVERY.search(start):

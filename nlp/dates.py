@@ -6,15 +6,29 @@ passed rolls forward, and what cannot be an appointment (上周五, a month long
 `at` is taken as the firm's local time.
 """
 
-import calendar
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
+from nlp.calendar_days import (
+    DAY_NUMBER,
+    MONTH_NUMBER,
+    WEEK,
+    Days,
+    count,
+    month_end,
+    month_later,
+    month_part,
+    months_on,
+    months_or_weeks_ahead,
+    next_day_number,
+    week_days,
+)
 from nlp.clock import CLOCK, PART, part_is_over, read_clock
-from nlp.festivals import FESTIVALS, lunar_day, next_span
+from nlp.festivals import FESTIVALS, Festival, lunar_day, next_day, next_span
 from nlp.numbers import HANZI_DIGITS, NUMERAL, read_number
+from nlp.spans import SPAN, read_span
 from nlp.spoken import read_spoken
 from rules.windows import Window
 
@@ -22,23 +36,26 @@ _LAST_CHANCE = 270
 """Days. 十月十号 said in late October is history, not an appointment next year."""
 _FESTIVAL_AHEAD = 200
 """Days. A festival further away than this is hardly an appointment."""
-_WEEKDAYS = {
-    char: day for day, chars in enumerate(("一1", "二2", "三3", "四4", "五5", "六6", "日天7")) for char in chars
+_SOON = {
+    "十来": (10, 15),
+    "十几": (11, 15),
+    "两": (2, 3),
+    "几": (2, 5),
+    "两三": (2, 3),
+    "三四": (3, 4),
+    "三五": (3, 5),
+    "四五": (4, 5),
 }
-_SOON = {"两": (2, 3), "几": (2, 5), "两三": (2, 3), "三四": (3, 4), "三五": (3, 5), "四五": (4, 5)}
 
 _LIKE_NUMBERS = ("五一", "六一")
 """Festivals that are also the end of a number: 两百五一箱."""
 
-_WEEK = r"(?:周|星期|礼拜)"
 _WEEKDAY_GOES_ON = r"(?:[早晚]|[上下中]午|再|之?前|之?后|送[到来]|过来)"
 _FESTIVE = (
     r"的?(?:台历|挂历|日历|礼[盒品物包券]|月饼|红包|对联|福利|"
     r"[大小]?活动|促销|大促|特价|政策|套餐|菜单|海报|堆头|卡片|贺卡|年货|备货|粽子|价)"
 )
 """What a festival only describes: 新年台历 is no day, 中秋礼盒 none either."""
-_DAY_NUMBER = r"(?:\d{1,2}|[一二三四五六七八九十廿]{1,3})"
-_MONTH_NUMBER = r"(?:1[0-2]|0?[1-9]|十[一二]|[一二三四五六七八九十])"
 _FESTIVAL_NAMES = "|".join(
     sorted(
         (name for festival in FESTIVALS for name in festival.names if len(name) > 1 and name not in _LIKE_NUMBERS),
@@ -51,21 +68,21 @@ _DAY = re.compile(
         (
             r"(?P<iso>20\d\d[-/.年]\d{1,2}[-/.月]\d{1,2}[日号]?)",
             r"(?P<slash>(?<![\d/.月])(?:1[0-2]|0?[1-9])(?:/(?:3[01]|[12]\d|0?[1-9])(?![\d/箱包块元])|"
-            r"\.(?:3[01]|[12]\d)(?=[号日早晚前送]|[上下]午|之前|再)))",
+            r"\.(?:(?:3[01]|[12]\d)(?=[号日早晚前送]|[上下]午|之前|再)|0?[1-9](?=[号日]|再[来去过约谈见联看送]))))",
             r"(?P<near>大后天|大后日|后天|后日|明后天|明天|明日|明朝|明儿|今天|今日|"
             r"今朝|今儿|(?:明|今|后)(?=早上|晚上|早|晚))",
-            rf"(?P<past>(?:上上?|前)(?:个)?(?:{_WEEK}[一二三四五六日天]?|月(?:{_DAY_NUMBER}[号日]|"
+            rf"(?P<past>(?:上上?|前)(?:个)?(?:{WEEK}[一二三四五六日天]?|月(?:{DAY_NUMBER}[号日]|"
             rf"初|底|中旬)?)|昨天|前天)",
-            rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{_WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
+            rf"(?P<week>(?P<which>下下|下|这|本)(?:个)?{WEEK}(?P<weekday>[一二三四五六日天末初1-7](?!\d))?)",
             # 七千九百二周一早上 is a Monday, 两周一次 is none.
-            rf"(?P<bare_week>(?<![每上个])(?:(?<![一两二三四五六七八九十几\d])|(?={_WEEK}.{_WEEKDAY_GOES_ON}))"
-            rf"(?:{_WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
-            r"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>初|上旬|中旬|中|下旬|底|末))",
-            rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{_DAY_NUMBER})[号日])",
-            rf"(?P<named>(?P<year>明年|今年)?(?P<number>{_MONTH_NUMBER}|元)月份?(?:(?P<part_of>初|"
-            rf"上旬|中旬|中|下旬|底|末)|(?P<day>{_DAY_NUMBER})[号日]?))",
+            rf"(?P<bare_week>(?<![每上个])(?:(?<![一两二三四五六七八九十几\d])|(?<=[周期拜][一二三四五六])|(?={WEEK}.{_WEEKDAY_GOES_ON}))"
+            rf"(?:{WEEK}(?P<bare_day>[一二三四五六日天末1-6](?![\d年边])))(?!以来))",
+            r"(?P<month>(?P<this>下下|下|这|本)?(?:个)?月(?P<third>[初头]|上旬|中旬|中|下旬|[底末尾]))",
+            rf"(?P<next_day>(?P<of>下下|下|这|本)(?:个)?月(?P<its_day>{DAY_NUMBER})[号日])",
+            rf"(?P<named>(?P<year>明年|今年)?(?P<number>{MONTH_NUMBER}|元)月份?(?:(?P<part_of>[初头]|"
+            rf"上旬|中旬|中|下旬|[底末尾])|(?P<day>{DAY_NUMBER})[号日]?))",
             r"(?P<whole_month>下下?个?月)",
-            rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){_DAY_NUMBER})号(?![店线楼柜位码仓机门院])",
+            rf"(?P<only_day>(?<![\d一二三四五六七八九十月第]){DAY_NUMBER})(?:号|(?<=\d)日(?=[上下中]午|[早晚送再来去]|之?前))(?![店线楼柜位码仓机门院])",
             r"(?P<lunar>(?P<lunar_month>正月|腊月|大?年(?=初[二三四五六七八九十](?!后)|廿|二十[四五六七八九]))(?P<lunar_day>初[一二三四五六七八九十]|"
             r"十[一二三四五六七八九]|二十[一二三四五六七八九]?|廿[一二三四五六七八九]?|"
             r"三十))",
@@ -74,22 +91,24 @@ _DAY = re.compile(
             r"(?P<after_year>过完年|过了年|过年后|年后|年初八后)",
             r"(?P<before_year>(?<![今明去前后每半一两几\d])年前(?!头))",
             r"(?P<year_end>年底|年末)",
-            r"(?P<soon>[过隔](?P<few>两三|三四|三五|四五|两|几|[三四五六七八九十]|\d{1,2})[天日]|过(?P<some>[一两三四])个?(?P<some_of>月|周|星期|礼拜)|(?P<these>这两天|这几天))",
+            r"(?P<soon>[过隔][个上]?(?P<few>十来|十几|两三|三四|三五|四五|两|几|[三四五六七八九十]|\d{1,2})[天日]|过(?P<some>[一两三四])个?(?P<some_of>月|周|星期|礼拜)|(?P<these>这两天|这几天))",
             rf"(?P<offset>(?P<span>半|一个半|两三|三四|三五|四五|五六|{NUMERAL})(?:个)?(?P<unit>天|"
             rf"日|周|星期|礼拜|月|小时|钟头|分钟)(?:之|以)?(?P<way>后|内|里)(?![天来厨续面]))",
         )
     )
 )
 _TAIL = re.compile(
-    rf"(?:的|那天|左右)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
-    rf"以)?前(?![天面台])|(?:之|以|过)?后(?!来[^看再谈聊收拿取问找送]|[天厨续面])|(?:之|以)内)?(?:(?<=[前后])(?P<by>[一两三])天)?"
+    rf"(?:的|那天|左右|前后|期间)?(?P<itself>当天|当日)?(?:(?P<away>(?:之|以)?[前后]|头)(?P<by>[一两三])[天日](?![以之]?[内前后]))?(?:的)?(?P<part>{PART})?(?:的)?(?P<clock>{CLOCK})?(?P<side>(?:之|"
+    rf"以)?前(?![天面台])|(?:之|以|过)?后(?!来[^看再谈聊收拿取问找送]|[天厨续面])|(?:之|以)内)?"
 )
+_THAT_DAY = re.compile(r"(?:那天|那日|那一天|当天|当日|到时候?|那时候?)[的我你，]?\Z")
+_PAIRED = (rf"{WEEK}[一二三四五六日天]\Z", r"[号日]\Z")
 _JOIN = re.compile(r"(?:到|至|-|~|—|或者是?|或是?|、|和|要么)")
-_BARE_RANGE = re.compile(rf"(?P<from>{_DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{_DAY_NUMBER})[号日]")
+_BARE_RANGE = re.compile(rf"(?P<from>{DAY_NUMBER})号?(?:到|至|-|~|—)(?P<to>{DAY_NUMBER})[号日]")
 _BARE_TIME = re.compile(
     rf"(?P<part>{PART})(?:的)?(?P<clock>{CLOCK})|(?<![\d一二三四五六七八九十])(?P<only_clock>{CLOCK})|"
     rf"(?P<only_part>{PART})(?=我?(?:再|就|要|给我?送|送|过来|来|见|"
-    rf"联系|答复)(?!了))"
+    rf"联系|答复)(?![了过的]))"
 )
 
 
@@ -130,12 +149,15 @@ def find_said(text: str, at: datetime, quote: Callable[[int, int], str], *, type
     """
     found: list[Said] = []
     days, ranges, times = _Search(_DAY, text), _Search(_BARE_RANGE, text), _Search(_BARE_TIME, text)
+    spans = _Search(SPAN, text)
     position = 0
     while position < len(text):
-        day = _earlier(ranges.after(position), days.after(position))
+        day = _earlier(spans.after(position), _earlier(ranges.after(position), days.after(position)))
         clock = times.after(position)
         if clock and (day is None or clock.start() < day.start()):
-            window = _today_or_tomorrow(clock, at)
+            window = _that_day(found, clock)
+            if window is None and not text.endswith("那天", 0, clock.start()):  # of a day gone by
+                window = _today_or_tomorrow(clock, at)
             if window:
                 found.append(Said(clock.start(), clock.end(), _quoted(window, quote(*clock.span()))))
             position = clock.end()
@@ -181,7 +203,10 @@ def _quoted(window: Window, words: str) -> Window:
 def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Said | None:
     today = at.date()
     try:
-        days = _range_days(day, today) if day.re is _BARE_RANGE else _days(day, at)
+        if day.re is SPAN:
+            days = read_span(day, today)
+        else:
+            days = _range_days(day, today) if day.re is _BARE_RANGE else _days(day, at)
     except (ValueError, OverflowError):
         return None
     if days is None:
@@ -193,11 +218,11 @@ def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Sai
         end = tail.end()
         time = read_clock(tail["part"], tail["clock"]) or time
         side = tail["side"] or ""
-        if side and not (time and day["near" if day.re is _DAY else 0]):
+        by_clock = bool(tail["clock"]) and days[0] == days[1]  # 周一早上七点前
+        if side and not by_clock and not (time and day["near" if day.re is _DAY else 0]):
             first, last = _shifted(first, last, side, today, whole=day.re is _DAY and bool(day["festival"]))
-            if tail["by"]:  # 冬至前一天
-                away = timedelta(days=_count(tail["by"]))
-                first = last = days[0] - away if "前" in side else days[1] + away
+        if tail["by"] or tail["itself"]:
+            first, last = _day_beside(day, tail, first, last, today)
     if (
         day.re is _DAY
         and day["near"]
@@ -211,6 +236,18 @@ def _said_at(day: re.Match[str], text: str, at: datetime, *, typed: bool) -> Sai
     return Said(day.start(), end, Window(first, last, time, ""))
 
 
+def _day_beside(day: re.Match[str], tail: re.Match[str], first: date, last: date, today: date) -> tuple[date, date]:
+    """冬至前一天, 中秋当天: counted from the festival's own day, not from the days off around it; 后 from their end."""
+    if day.re is _DAY and day["festival"]:
+        own = next_day(_festival_called(day["festival"]), today)
+        first = own if own else first
+    if not tail["by"]:
+        return first, first
+    away = timedelta(days=count(tail["by"]))
+    only = last + away if "后" in tail["away"] else first - away
+    return only, only
+
+
 def _shifted(first: date, last: date, side: str, today: date, *, whole: bool) -> tuple[date, date]:
     if "前" in side:
         return today, (first - timedelta(days=1) if whole else last)
@@ -221,11 +258,19 @@ def _shifted(first: date, last: date, side: str, today: date, *, whole: bool) ->
 
 def _joined(found: list[Said], said: Said, text: str, today: date) -> Said | None:
     """下周二或者周三, 周三到周五: two neighbours make one window."""
-    if not found or not _JOIN.fullmatch(text, found[-1].end, said.start):
+    if not found:
+        return None
+    side_by_side = (
+        found[-1].end == said.start
+        and any(  # 周四周五都行, 一号二号都行
+            all(re.search(kind, text[one.start : one.end]) for one in (found[-1], said)) for kind in _PAIRED
+        )
+    )
+    if not side_by_side and not _JOIN.fullmatch(text, found[-1].end, said.start):
         return None
     left, right = found[-1].window, said.window
     first, last = right.first, right.last
-    if re.match(_WEEK, text[said.start :]):  # the second weekday belongs to the week of the first
+    if re.match(WEEK, text[said.start :]):  # the second weekday belongs to the week of the first
         monday = left.first - timedelta(days=left.first.weekday())
         first = last = monday + timedelta(days=right.first.weekday())
     if first < left.first or (last - left.first).days > 31 or first < today:
@@ -233,16 +278,13 @@ def _joined(found: list[Said], said: Said, text: str, today: date) -> Said | Non
     return Said(found[-1].start, said.end, Window(left.first, max(left.last, last), right.time or left.time, ""))
 
 
-_Days = tuple[date, date, str | None]
-
-
-def _days(day: re.Match[str], at: datetime) -> _Days | None:
+def _days(day: re.Match[str], at: datetime) -> Days | None:
     today = at.date()
     if day["near"]:
         ahead = {"大": 3, "后": 2, "今": 0}.get(day["near"][0], 1)
         return today + timedelta(days=ahead), today + timedelta(days=2 if day["near"] == "明后天" else ahead), None
     if day["week"] or day["bare_week"]:
-        return _week(day["which"] or "", day["weekday"] or day["bare_day"] or "", today)
+        return week_days(day["which"] or "", day["weekday"] or day["bare_day"] or "", today)
     if day["slash"]:
         month, number = map(int, re.findall(r"\d+", day["slash"]))
         return _month_day(month, number, today)
@@ -250,20 +292,22 @@ def _days(day: re.Match[str], at: datetime) -> _Days | None:
         year, month, number = map(int, re.findall(r"\d+", day["iso"])[:3])
         return _whole(date(year, month, number))
     if day["month"]:
-        return _month_part(_months_on(today, _ahead(day["this"] or "")), day["third"], today, rolls=not day["this"])
+        return month_part(
+            months_on(today, months_or_weeks_ahead(day["this"] or "")), day["third"], today, rolls=not day["this"]
+        )
     if day["next_day"]:
-        return _whole(_months_on(today, _ahead(day["of"])).replace(day=_count(day["its_day"])))
+        return _whole(months_on(today, months_or_weeks_ahead(day["of"])).replace(day=count(day["its_day"])))
     if day["named"]:
         return _named_month(day, today)
     if day["whole_month"]:
-        first = _months_on(today, 2 if day["whole_month"].startswith("下下") else 1)
-        return first, _month_end(first), None
+        first = months_on(today, 2 if day["whole_month"].startswith("下下") else 1)
+        return first, month_end(first), None
     if day["only_day"]:
-        return _whole(_next_day_number(_count(day["only_day"]), today))
+        return _whole(next_day_number(count(day["only_day"]), today))
     return _far_days(day, at)
 
 
-def _far_days(day: re.Match[str], at: datetime) -> _Days | None:
+def _far_days(day: re.Match[str], at: datetime) -> Days | None:
     today = at.date()
     if day["lunar"]:
         return _lunar(day["lunar_month"], day["lunar_day"], today)
@@ -276,71 +320,26 @@ def _far_days(day: re.Match[str], at: datetime) -> _Days | None:
     if day["these"]:
         return today, today + timedelta(days=2 if "两" in day["these"] else 3), None
     if day["soon"]:
-        least, most = _SOON.get(day["few"]) or (_count(day["few"]),) * 2
+        least, most = _SOON.get(day["few"]) or (count(day["few"]),) * 2
         return today + timedelta(days=least), today + timedelta(days=most), None
     if day["offset"]:
         return _offset(day["span"], day["unit"], day["way"], at)
     return None
 
 
-def _whole(day: date) -> _Days:
+def _whole(day: date) -> Days:
     return day, day, None
 
 
-def _count(text: str) -> int:
-    value = read_number(text)
-    if value is None:
-        raise ValueError(text)
-    return int(value)
-
-
-def _ahead(which: str) -> int:
-    return {"下下": 2, "下": 1}.get(which, 0)
-
-
-def _week(which: str, weekday: str, today: date) -> _Days | None:
-    monday = today - timedelta(days=today.weekday()) + timedelta(weeks=_ahead(which))
-    if weekday == "末":
-        return monday + timedelta(days=5), monday + timedelta(days=6), None
-    if weekday == "初":
-        return monday, monday + timedelta(days=1), None
-    if not weekday:
-        return monday, monday + timedelta(days=6), None
-    day = monday + timedelta(days=_WEEKDAYS[weekday])
-    if not which and day <= today:
-        day += timedelta(weeks=1)
-    return (day, day, None) if day >= today else None
-
-
-def _months_on(today: date, months: int) -> date:
-    """First day of the month that many months on."""
-    years, month = divmod(today.month - 1 + months, 12)
-    return date(today.year + years, month + 1, 1)
-
-
-def _month_end(day: date) -> date:
-    return day.replace(day=calendar.monthrange(day.year, day.month)[1])
-
-
-def _month_part(first: date, third: str, today: date, *, rolls: bool) -> _Days:
-    end = _month_end(first)
-    start, stop = {
-        "初": (1, 5), "上旬": (1, 10), "中旬": (11, 20), "中": (13, 17), "下旬": (21, end.day),
-    }.get(third, (end.day - 5 if end.day > 30 else end.day - 4, end.day))  # fmt: skip
-    if rolls and first.replace(day=stop) < today:
-        return _month_part(_months_on(first, 1), third, today, rolls=False)
-    return first.replace(day=start), first.replace(day=stop), None
-
-
-def _named_month(day: re.Match[str], today: date) -> _Days | None:
-    month = 1 if day["number"] == "元" else _count(day["number"])
+def _named_month(day: re.Match[str], today: date) -> Days | None:
+    month = 1 if day["number"] == "元" else count(day["number"])
     year = today.year + (1 if day["year"] == "明年" else 0)
     for candidate in (year, year + 1):
         if day["part_of"]:
-            first, last, time = _month_part(date(candidate, month, 1), day["part_of"], today, rolls=False)
+            first, last, time = month_part(date(candidate, month, 1), day["part_of"], today, rolls=False)
         else:
-            number = _count(day["day"])
-            if number > _month_end(date(candidate, month, 1)).day:
+            number = count(day["day"])
+            if number > month_end(date(candidate, month, 1)).day:
                 continue  # 2月29号 waits for its leap year
             first, last, time = _whole(date(candidate, month, number))
         if last >= today:
@@ -349,7 +348,7 @@ def _named_month(day: re.Match[str], today: date) -> _Days | None:
     return None
 
 
-def _month_day(month: int, number: int, today: date) -> _Days | None:
+def _month_day(month: int, number: int, today: date) -> Days | None:
     """5/24: this year's, or next year's when it is long gone; what has just passed is history."""
     for year in (today.year, today.year + 1):
         day = date(year, month, number)
@@ -358,24 +357,13 @@ def _month_day(month: int, number: int, today: date) -> _Days | None:
     return None
 
 
-def _next_day_number(number: int, today: date) -> date:
-    """The next day of that number; months too short for it are passed over."""
-    if not 1 <= number <= 31:
-        raise ValueError(number)
-    for months in range(4):
-        first = _months_on(today, months)
-        if number <= _month_end(first).day and first.replace(day=number) >= today:
-            return first.replace(day=number)
-    raise ValueError(number)
-
-
-def _range_days(match: re.Match[str], today: date) -> _Days | None:
-    first, last = _next_day_number(_count(match["from"]), today), _next_day_number(_count(match["to"]), today)
+def _range_days(match: re.Match[str], today: date) -> Days | None:
+    first, last = next_day_number(count(match["from"]), today), next_day_number(count(match["to"]), today)
     return (first, last, None) if first <= last else None
 
 
-def _lunar(month: str, number: str, today: date) -> _Days | None:
-    wanted = _count(number.removeprefix("初"))
+def _lunar(month: str, number: str, today: date) -> Days | None:
+    wanted = count(number.removeprefix("初"))
     for year in (today.year - 1, today.year, today.year + 1):
         first = month == "正月" or (month.endswith("年") and number.startswith("初"))
         day = lunar_day(year, 1 if first else 12, wanted)
@@ -384,10 +372,13 @@ def _lunar(month: str, number: str, today: date) -> _Days | None:
     return None
 
 
-def _festival(day: re.Match[str], today: date) -> _Days | None:
+def _festival_called(name: str) -> Festival:
+    return next(festival for festival in FESTIVALS if name in festival.names)
+
+
+def _festival(day: re.Match[str], today: date) -> Days | None:
     name = day["festival"] or "春节"
-    festival = next(festival for festival in FESTIVALS if name in festival.names)
-    days = next_span(festival, today)
+    days = next_span(_festival_called(name), today)
     if days is None or (days[0] - today).days > _FESTIVAL_AHEAD:
         return None
     first, last = days
@@ -398,7 +389,7 @@ def _festival(day: re.Match[str], today: date) -> _Days | None:
     return first, last, None
 
 
-def _offset(span: str, unit: str, way: str, at: datetime) -> _Days | None:
+def _offset(span: str, unit: str, way: str, at: datetime) -> Days | None:
     spans: dict[str, tuple[float, float]] = {
         "半": (0.5, 0.5), "一个半": (1.5, 1.5), "两三": (2, 3), "三四": (3, 4),
         "三五": (3, 5), "四五": (4, 5), "五六": (5, 6),
@@ -413,16 +404,19 @@ def _offset(span: str, unit: str, way: str, at: datetime) -> _Days | None:
         clock = f"{later:%H:%M}" if way == "后" else None
         return later.date() if way == "后" else at.date(), later.date(), clock
     if unit == "月":
-        first, last = (_month_later(at.date(), months) for months in (least, most))
+        first, last = (month_later(at.date(), months) for months in (least, most))
     else:
-        first, last = (at.date() + timedelta(days=round(count * days_each[unit])) for count in (least, most))
+        first, last = (at.date() + timedelta(days=round(many * days_each[unit])) for many in (least, most))
     return (first, last, None) if way == "后" else (at.date(), last, None)
 
 
-def _month_later(day: date, months: float) -> date:
-    whole = _months_on(day, int(months))
-    same = whole.replace(day=min(day.day, _month_end(whole).day))
-    return same + timedelta(days=15) if months % 1 else same
+def _that_day(found: list[Said], match: re.Match[str]) -> Window | None:
+    """七月十五号修好，那天上午十点: the day said before, with the time said now."""
+    if not found or not _THAT_DAY.search(match.string, 0, match.start()):
+        return None
+    day = found[-1].window
+    time = read_clock(match["part"] or match["only_part"], match["clock"] or match["only_clock"])
+    return Window(day.first, day.last, time, "") if time and day.first == day.last else None
 
 
 def _today_or_tomorrow(match: re.Match[str], at: datetime) -> Window | None:

@@ -79,6 +79,7 @@ FESTIVALS = (
     Festival(("双十一",), _fixed(11, 11)),
     Festival(("冬至",), _winter_solstice),
     Festival(("双十二",), _fixed(12, 12)),
+    Festival(("平安夜",), _fixed(12, 24)),
     Festival(("圣诞节", "圣诞"), _fixed(12, 25)),
     Festival(("腊八节", "腊八"), _lunar(12, 8)),
     Festival(("小年",), _lunar(12, 23)),
@@ -115,4 +116,16 @@ def next_span(festival: Festival, today: date, *, ends_after: bool = True) -> tu
             return None
         if (last if ends_after else first) >= today:
             return first, last
+    return None
+
+
+def next_day(festival: Festival, today: date) -> date | None:
+    """The festival's own day, without the days off around it, this year or next."""
+    for year in (today.year, today.year + 1):
+        try:
+            day = festival.day(year)
+        except (ValueError, OverflowError):
+            return None
+        if day >= today:
+            return day
     return None
