@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage.database import Database, kept_out
-from storage.files import FileLost, Files, key_of
+from storage.files import FileLost, Files, force, key_of
 from storage.migrate import knows
 
 FORM: Final = 1
@@ -89,7 +89,7 @@ def make(
                 _add(tar, COOKIE_KEY, cookie_key.read_bytes())
             damaged = _add_files(tar, manifest, files, progress) if with_files else []
         os.replace(part, target)
-        _force(target.parent)
+        force(target.parent)
         return replace(manifest, lost=tuple(sorted({*manifest.lost, *damaged})))
     finally:
         for left in (copy, part, Path(f"{copy}-journal")):
@@ -123,7 +123,7 @@ def restore(
                 with _private(cookie_key) as out:
                     out.write(key)
             os.replace(arriving, target)
-            _force(target.parent)
+            force(target.parent)
         finally:
             arriving.unlink(missing_ok=True)
     return manifest, [name for name in manifest.files if not files.exists(name)]
@@ -333,14 +333,6 @@ def _private(path: Path) -> Iterator[io.BufferedWriter]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _force(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

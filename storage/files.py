@@ -103,7 +103,7 @@ class LocalFiles:
             self._write(target, data)
         # Also for a file found in place: another thread may have renamed it there and not yet forced the folder.
         for folder in (target.parent, target.parent.parent, self.folder):
-            _force(folder)
+            force(folder)
         return key
 
     def get(self, key: str) -> bytes:
@@ -153,7 +153,7 @@ class LocalFiles:
                 left.unlink(missing_ok=True)
 
 
-def _force(folder: Path) -> None:
+def force(folder: Path) -> None:
     """Make the folder's entries survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import PassiveAnswerRow, PushBudgetRow, PushGrantRow
 
 Act = Literal["message", "action"]
@@ -119,9 +118,8 @@ def take_grant(work: Work, channel: str, chat_ref: str, template: str) -> bool:
 def keep_answer(work: Work, channel: str, account: str, delivery_key: str, text: str, now: datetime) -> None:
     """What a delivery was answered with, for the platform's repeats of it; those of long ago are forgotten."""
     work.session.execute(delete(PassiveAnswerRow).where(PassiveAnswerRow.at < now - KEEP_ANSWERS))
-    insert = postgresql.insert if work.session.get_bind().dialect.name == "postgresql" else sqlite.insert
     values = {"channel": channel, "account": account, "delivery_key": delivery_key, "text": text, "at": now}
-    work.session.execute(insert(PassiveAnswerRow).values(**values).on_conflict_do_nothing())
+    work.session.execute(insert(work, PassiveAnswerRow).values(**values).on_conflict_do_nothing())
 
 
 def kept_answer(work: Work, channel: str, account: str, delivery_key: str) -> str | None:

@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from storage.database import Work
+from storage.database import Work, insert
 from storage.tables import ApiTokenRow
 
 
@@ -107,9 +106,7 @@ def make_row(work: Work, name: str) -> None:
     """See that there is a row; two callers at once make one."""
     if work.session.scalar(select(ApiTokenRow.name).where(ApiTokenRow.name == name)) is not None:
         return
-    backend = work.session.get_bind().dialect.name
-    insert = postgresql.insert(ApiTokenRow) if backend == "postgresql" else sqlite.insert(ApiTokenRow)
-    work.session.execute(insert.values(name=name).on_conflict_do_nothing(index_elements=["name"]))
+    work.session.execute(insert(work, ApiTokenRow).values(name=name).on_conflict_do_nothing(index_elements=["name"]))
 
 
 def _set(work: Work, name: str, **values: object) -> None:
