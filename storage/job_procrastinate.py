@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from storage.database import Work
-from storage.jobs import MAX_TRIES, Job, pause
+from storage.jobs import MAX_TRIES, Dead, Job, pause
 
 QUEUE = "zoudian"
 _FORGET_WORKERS = 24 * 3600.0  # seconds without a beat before a worker's number is dropped
@@ -27,6 +27,16 @@ _STATES = {"todo": "ready", "doing": "running", "failed": "dead"}
 _PAUSE_IS_OVER = text(
     "update procrastinate_jobs set scheduled_at = null where status = 'todo' and scheduled_at <= :now"
 )
+_DEAD = text(
+    "select id, task_name, args, lock, attempts, "
+    "(select max(at) from procrastinate_events where job_id = jobs.id) as since "
+    "from procrastinate_jobs as jobs where status = 'failed' order by id"
+)
+_AGAIN = text(
+    "update procrastinate_jobs set status = 'todo', attempts = 0, scheduled_at = null, worker_id = null "
+    "where id = :job and status = 'failed' returning id"
+)
+_DROP = text("update procrastinate_jobs set status = 'cancelled' where id = :job and status = 'failed' returning id")
 
 Value = TypeVar("Value")
 Row = dict[str, Any]
@@ -85,6 +95,18 @@ def counts(work: Work) -> dict[str, int]:
         state = _STATES.get(job.status or "", job.status or "")
         found[state] = found.get(state, 0) + 1
     return found
+
+
+def dead(work: Work) -> list[Dead]:
+    return [Dead(row.id, row.task_name, row.args, row.lock, row.since, row.attempts, "") for row in work.run(_DEAD)]
+
+
+def again(work: Work, job_id: int, now: datetime) -> bool:
+    return work.run(_AGAIN, job=job_id).one_or_none() is not None
+
+
+def drop(work: Work, job_id: int, reason: str) -> bool:
+    return work.run(_DROP, job=job_id).one_or_none() is not None
 
 
 def _again_or_dead(work: Work, job: Job, at: datetime) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 
 from storage.database import Work, insert_one
-from storage.jobs import MAX_TRIES, Job, pause
+from storage.jobs import MAX_TRIES, Dead, Job, pause
 from storage.tables import JobRow, plain
 
 _JOB = plain(JobRow)
@@ -79,6 +79,25 @@ def recover(work: Work, silent: float) -> list[Job]:
 def counts(work: Work) -> dict[str, int]:
     rows = work.run(select(_JOB.c.state, func.count().label("jobs")).group_by(_JOB.c.state))
     return {row.state: row.jobs for row in rows}
+
+
+def dead(work: Work) -> list[Dead]:
+    rows = work.run(select(_JOB).where(_JOB.c.state == "dead").order_by(_JOB.c.id))
+    return [Dead(row.id, row.task, row.args, row.lock, row.run_at, row.tries, row.error) for row in rows]
+
+
+def again(work: Work, job_id: int, now: datetime) -> bool:
+    return _changed(work, job_id, state="ready", tries=0, run_at=now)
+
+
+def drop(work: Work, job_id: int, reason: str) -> bool:
+    return _changed(work, job_id, state="dropped", error=func.substr(reason + " | " + _JOB.c.error, 1, 2000))
+
+
+def _changed(work: Work, job_id: int, **values: Any) -> bool:
+    """Change a dead job; False where there is none of that number."""
+    changed = update(_JOB).where(_JOB.c.id == job_id, _JOB.c.state == "dead").values(**values).returning(_JOB.c.id)
+    return work.run(changed).one_or_none() is not None
 
 
 def _job(row: Any) -> Job:

@@ -29,6 +29,19 @@ class Job:
     worker: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A job that was set aside at `at`, after so many tries. `error` is empty where the engine keeps none."""
+
+    id: int
+    task: str
+    args: dict[str, Any]
+    lock: str | None
+    at: datetime
+    tries: int
+    error: str
+
+
 class Engine(Protocol):
     """What both ways of keeping jobs can do; see the functions below."""
 
@@ -49,6 +62,12 @@ class Engine(Protocol):
     def recover(self, work: Work, silent: float) -> list[Job]: ...
 
     def counts(self, work: Work) -> dict[str, int]: ...
+
+    def dead(self, work: Work) -> list[Dead]: ...
+
+    def again(self, work: Work, job_id: int, now: datetime) -> bool: ...
+
+    def drop(self, work: Work, job_id: int, reason: str) -> bool: ...
 
 
 def put(work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None = None) -> int:
@@ -96,6 +115,21 @@ def recover(work: Work, silent: float = SILENT_SECONDS) -> list[Job]:
 def counts(work: Work) -> dict[str, int]:
     """How many are ready, running and dead; a state that none is in may be absent."""
     return _engine(work).counts(work)
+
+
+def dead(work: Work) -> list[Dead]:
+    """The jobs that were set aside and not dealt with since, oldest first."""
+    return _engine(work).dead(work)
+
+
+def again(work: Work, job_id: int, now: datetime) -> bool:
+    """As if it had never been tried; False where no such job was set aside."""
+    return _engine(work).again(work, job_id, now)
+
+
+def drop(work: Work, job_id: int, reason: str) -> bool:
+    """Nothing more is to come of it; False where no such job was set aside. Procrastinate has no room for a reason."""
+    return _engine(work).drop(work, job_id, reason)
 
 
 def pause(tries: int) -> float:

@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 from sqlalchemy import select, update
 
+from storage import jobs
 from storage.database import Work
-from storage.tables import InboxRow, JobRow, OutboxRow
+from storage.tables import InboxRow, OutboxRow
 
 Kind = Literal["in", "job", "out"]
 KINDS: Final[tuple[Kind, ...]] = ("in", "job", "out")
@@ -43,10 +44,7 @@ def listed(work: Work) -> list[Item]:
         Item("in", row.id, row.channel, row.person, row.received_at, row.tries, row.error, row.message is not None)
         for row in work.session.scalars(select(InboxRow).where(InboxRow.state == "dead").order_by(InboxRow.id))
     ]
-    found += [
-        Item("job", row.id, row.task, row.lock or "", row.run_at, row.tries, row.error)
-        for row in work.session.scalars(select(JobRow).where(JobRow.state == "dead").order_by(JobRow.id))
-    ]
+    found += [Item("job", job.id, job.task, job.lock or "", job.at, job.tries, job.error) for job in jobs.dead(work)]
     found += [
         Item("out", row.id, f"{row.channel} {row.intent}", row.chat_ref, row.made_at, row.tries, row.error)
         for row in work.session.scalars(select(OutboxRow).where(OutboxRow.state == "failed").order_by(OutboxRow.id))
@@ -55,9 +53,8 @@ def listed(work: Work) -> list[Item]:
 
 
 def job_args(work: Work, job_id: int) -> dict[str, int]:
-    """What a job was asked to work on; empty for one that is not there."""
-    row = work.session.get(JobRow, job_id)
-    return {} if row is None else dict(row.args)
+    """What a job that was given up was asked to work on; empty for one that is not there."""
+    return next((job.args for job in jobs.dead(work) if job.id == job_id), {})
 
 
 def again(work: Work, kind: Kind, row_id: int, now: datetime) -> bool:
@@ -70,21 +67,18 @@ def again(work: Work, kind: Kind, row_id: int, now: datetime) -> bool:
         row.state, row.tries, row.not_before, row.done_at = "new", 0, None, None
         return True
     if kind == "job":
-        ready = update(JobRow).where(JobRow.id == row_id, JobRow.state == "dead")
-        changed = ready.values(state="ready", tries=0, run_at=now).returning(JobRow.id)
-    else:
-        due = update(OutboxRow).where(OutboxRow.id == row_id, OutboxRow.state == "failed")
-        changed = due.values(state="due", tries=0, due_at=now).returning(OutboxRow.id)
+        return jobs.again(work, row_id, now)
+    due = update(OutboxRow).where(OutboxRow.id == row_id, OutboxRow.state == "failed")
+    changed = due.values(state="due", tries=0, due_at=now).returning(OutboxRow.id)
     return work.session.scalar(changed) is not None
 
 
 def drop(work: Work, kind: Kind, row_id: int, reason: str) -> bool:
     """Nothing more is to come of it. The row stays, with the reason before what had gone wrong."""
-    row: InboxRow | JobRow | OutboxRow | None
-    if kind == "in":
-        row = work.session.get(InboxRow, row_id)
-    else:
-        row = work.session.get(JobRow, row_id) if kind == "job" else work.session.get(OutboxRow, row_id)
+    if kind == "job":
+        return jobs.drop(work, row_id, reason)
+    row: InboxRow | OutboxRow | None
+    row = work.session.get(InboxRow, row_id) if kind == "in" else work.session.get(OutboxRow, row_id)
     if row is None or row.state != ("failed" if kind == "out" else "dead"):
         return False
     row.state, row.error = "dropped", f"{reason} | {row.error}"[:2000]

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -136,6 +137,34 @@ def test_a_worker_that_never_returns_or_was_stopped_loses_its_job_to_another(
                 process.kill()
                 process.join()
         database.close()
+
+
+def test_a_job_set_aside_is_begun_again_or_dropped_once(url: str, tmp_path: Path) -> None:
+    database = Database(url)
+    at = job_worker.now()
+    with database.work() as work:
+        worker = jobs.enlist(work)
+        for words in ("first", "second"):
+            put_note(work, tmp_path, words, "visit:1")
+    for tries in range(2 * jobs.MAX_TRIES):
+        with database.work() as work:
+            job = jobs.claim(work, at + timedelta(days=tries), worker)
+            assert job is not None
+            jobs.failed(work, job, at + timedelta(days=tries), "ZeroDivisionError")
+    with database.work() as work:
+        first, second = jobs.dead(work)
+        assert (first.task, first.lock, first.tries, second.tries) == ("transcribe", "visit:1", 5, 5)
+        assert jobs.again(work, first.id, at)
+        assert jobs.drop(work, second.id, "nobody needs it")
+        assert not jobs.again(work, second.id, at)
+        assert not jobs.drop(work, first.id, "is no longer dead")
+        assert jobs.dead(work) == []
+    with database.work() as work:
+        job = jobs.claim(work, at + timedelta(days=99), worker)
+        assert job is not None
+        assert (job.id, job.args, job.tries) == (first.id, first.args, 1)
+        assert jobs.claim(work, at + timedelta(days=99), worker) is None
+    database.close()
 
 
 def test_what_a_dead_machine_left_is_begun_again_within_half_a_minute() -> None:

@@ -18,7 +18,7 @@ from bot.spooled_requests import Request, spool, take
 from handlers import set_aside as handling
 from handlers.receive import apply
 from nlp.transcribe import Transcript
-from storage import inbox, outbox, set_aside
+from storage import inbox, jobs, outbox, set_aside
 from storage.database import Database
 from storage.outbox import Outgoing
 from storage.tables import InboxRow, JobRow, NoteRow, OutboxRow
@@ -168,6 +168,11 @@ def test_a_broken_request_stops_nothing(database: Database, tmp_path: Path, text
     assert [path.name for path in folder.iterdir()] == ["a.bad"]
 
 
+def given_up_jobs(database: Database) -> list[jobs.Dead]:
+    with database.read() as work:
+        return jobs.dead(work)
+
+
 class Mended:
     """A recogniser that fails until it is mended."""
 
@@ -187,7 +192,7 @@ async def test_a_note_given_up_after_five_tries_is_heard_when_it_is_retried(
     async with running(tmp_path, ear, speed=200) as firm:
         rep = firm.link(WANG_JIAN, 501)
         await rep.sends(rep.live_place(), rep.voice())
-        await firm.api.until(lambda: "dead" in [state for _, state in states(firm.database)], 20)
+        await firm.api.until(lambda: bool(given_up_jobs(firm.database)), 20)
         with firm.database.read() as work:
             (item,) = set_aside.listed(work)
             assert work.session.scalars(select(NoteRow.state)).one() == "broken"
