@@ -63,7 +63,9 @@ class Question:
 
 
 GROUPS = "wecom_group"  # the channel whose accounts are groups of people; each belongs to a manager
-_NAMED_IN_IMPORT = {"wecom": EmployeeRow.wecom}
+_NAMED_IN_IMPORT = {
+    "wecom": select(_EMPLOYEES).where(_EMPLOYEES.c.wecom == bindparam("who"), _EMPLOYEES.c.active).limit(2)
+}
 
 
 def staff(work: Work) -> list[Employee]:
@@ -95,10 +97,10 @@ def tied_by_import(channel: str) -> bool:
 
 def employee_of_login(work: Work, channel: str, user_ref: str) -> Employee | None:
     """Who works here and is named by this account in the import; one that two people bear is nobody's."""
-    column = _NAMED_IN_IMPORT.get(channel)
-    if column is None or not user_ref:
+    named = _NAMED_IN_IMPORT.get(channel)
+    if named is None or not user_ref:
         return None
-    rows = work.session.scalars(select(EmployeeRow).where(column == user_ref, EmployeeRow.active)).all()
+    rows = work.run(named, who=user_ref).all()
     return _employee(rows[0]) if len(rows) == 1 else None
 
 
@@ -132,12 +134,8 @@ def save_employees(work: Work, people: Sequence[Employee]) -> None:
                 wecom=person.wecom,
             )
         )
-        for channel, login in (("wecom", person.wecom),):
-            work.session.execute(
-                update(AccountRow)
-                .where(AccountRow.channel == channel, AccountRow.employee == person.code, AccountRow.user_ref != login)
-                .values(reachable=False)
-            )
+        renamed = (AccountRow.employee == person.code, AccountRow.user_ref != person.wecom)
+        work.session.execute(update(AccountRow).where(AccountRow.channel == "wecom", *renamed).values(reachable=False))
     work.session.flush()
     work.forget()
 
