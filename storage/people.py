@@ -105,10 +105,14 @@ def employee_of_login(work: Work, channel: str, user_ref: str) -> Employee | Non
 
 
 def knows(work: Work, channel: str, user_ref: str) -> bool:
-    """Whether this is somebody of the firm, whose files may be fetched: an account that is tied, or is about to be."""
+    """Whether this is somebody of the firm: who works here and has an account that is tied, or is about to be. What
+    anybody else sends is neither fetched nor read.
+    """
     if tied_by_import(channel):
         return employee_of_login(work, channel, user_ref) is not None
-    return account(work, channel, user_ref) is not None
+    known = account(work, channel, user_ref)
+    person = employee(work, known.employee) if known is not None else None
+    return person is not None and person.active
 
 
 def alone(work: Work, code: str) -> None:
