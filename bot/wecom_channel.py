@@ -98,10 +98,23 @@ class WecomChannel:
         self._ending: asyncio.Task[None] | None = None
         self._look = asyncio.Event()
 
+    @property
+    def receives_alone(self) -> bool:
+        """Any process may be called back."""
+        return False
+
+    async def connect(self) -> None:
+        """Know what was sent lately, and show answered cards as such: also where another process receives."""
+        if self._ending is None:
+            await asyncio.to_thread(self._prepare)
+            self._ending = spawn(self._end_cards(), "wecom cards")
+
     async def start(self, accept: Accept) -> None:
-        await asyncio.to_thread(self._prepare)
+        await self.connect()
         self._accept = accept
-        self._ending = spawn(self._end_cards(), "wecom cards")
+
+    async def pause(self) -> None:
+        self._accept = None
 
     async def stop(self) -> None:
         """What is being stored is stored; then calls under way may end."""

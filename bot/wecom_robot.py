@@ -73,9 +73,23 @@ class GroupRobots:
         self._transport = Transport(2, proxy)
         self._windows = Windows(GROUP_WINDOWS)
         self._keys: dict[str, str] = {}
+        self._tied = False
+
+    @property
+    def receives_alone(self) -> bool:
+        return False
+
+    async def connect(self) -> None:
+        """A process that only sends needs the keys as well."""
+        if not self._tied:
+            await asyncio.to_thread(self._tie)
+            self._tied = True
 
     async def start(self, accept: Accept) -> None:
-        await asyncio.to_thread(self._tie)
+        await self.connect()
+
+    async def pause(self) -> None:
+        """Nothing is received."""
 
     async def stop(self) -> None:
         await asyncio.to_thread(self._transport.close)

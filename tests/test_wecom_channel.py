@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from bot.channels import MediaProblem
+from bot.channels import MediaProblem, TakesTurns
 from bot.config_file import SettingsRefused
 from bot.loopback.platform import AES_KEY, CALLBACK_TOKEN, Trouble
 from bot.loopback.signer import Signer
@@ -75,6 +75,20 @@ async def test_a_photo_too_big_is_told(tmp_path: Path) -> None:
         await rep.sends(firm.platform.messages.image("wangjian", "no such media", at=rep.at))
         assert len(rep.texts()) == 2
         assert {row.state for row in firm.inbox()} == {"done"}
+
+
+async def test_a_process_that_only_sends_counts_what_was_sent_before_and_ends_cards(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.member("wangjian")
+        await rep.sends(rep.pin())
+        worker = WecomChannel(firm.settings, firm.database, clock=firm.clock)
+        assert isinstance(worker, TakesTurns)
+        await worker.connect()
+        try:
+            assert worker.sending._windows.wait("wangjian", 28) > 0
+            assert worker._ending is not None
+        finally:
+            await worker.stop()
 
 
 async def test_what_is_being_stored_at_the_end_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.channels import HoldOff, MaybeSent, Refused, Rendered, SendError, Unreachable
+from bot.channels import HoldOff, MaybeSent, Refused, Rendered, SendError, TakesTurns, Unreachable
 from bot.loopback.platform import Trouble
 from bot.loopback.work import WorkPlatform
 from bot.wecom_robot import GROUP_WINDOWS, Group, GroupRobots, groups_of
@@ -60,6 +60,17 @@ async def robots(folder: Path) -> AsyncIterator[Robots]:
             for channel in made.channels:
                 await channel.stop()
             made.database.close()
+
+
+async def test_a_process_that_only_sends_has_the_keys_too(tmp_path: Path) -> None:
+    async with robots(tmp_path) as made:
+        channel = GroupRobots((Group("E002", KEY),), made.database, api_base=made.platform.base, clock=made.clock)
+        made.channels.append(channel)
+        assert isinstance(channel, TakesTurns)
+        await channel.connect()
+        await channel.send("E002", Rendered(("今日异常预警",)))
+        await channel.start(nobody)
+        assert made.groups() == [("E002", "E002", True)], "tied once"
 
 
 async def failing(channel: GroupRobots, text: str = "x", chat: str = "E002") -> SendError:
