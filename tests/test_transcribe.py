@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from nlp.audio import RATE, BadAudio, decode
-from nlp.transcribe import Hints, TranscribeSettings, Transcript, WhisperTranscriber, speech_spans
-from tests.speech import unspoken_clips, wav
+from nlp.guards import UNSURE_LOGPROB
+from nlp.transcribe import Hints, Transcript, WhisperTranscriber, speech_spans
+from tests.speech import TEST_MODEL, unspoken_clips, wav
 
 FIRM = Path("tests/media/speech")
 CLIPS = json.loads((FIRM / "clips/manifest.json").read_text(encoding="utf-8"))
-SETTINGS = TranscribeSettings(model=str(FIRM / "test_model"), prompt="", hotword_tokens=0, cpu_threads=2)
+SETTINGS = replace(TEST_MODEL, cpu_threads=2, unsure_logprob=UNSURE_LOGPROB)
 
 pytestmark = pytest.mark.recogniser
 
