@@ -21,9 +21,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
 
-from storage.database import Database
+from storage.database import Database, Work
 from storage.migrate import migrate
 
 POSTGRES = os.environ.get("ZOUDIAN_TEST_DATABASE", "sqlite") == "postgres"
@@ -85,6 +85,12 @@ def postgres_url(folder: Path, name: str = "firm.db", *, like: str | None = None
             if keep:
                 _kept.add(wanted)
     return base.set(drivername="postgresql+psycopg", database=wanted).render_as_string(hide_password=False)
+
+
+def keep_others_waiting(work: Work) -> None:
+    """Nothing that comes can be stored until the transaction ends. On SQLite a transaction that may write is alone."""
+    if work.dialect == "postgresql":
+        work.run(text("lock table inbox in access exclusive mode"))
 
 
 @contextmanager

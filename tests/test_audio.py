@@ -3,7 +3,6 @@
 import io
 import struct
 import sys
-import time
 import wave
 import zipfile
 from pathlib import Path
@@ -195,11 +194,9 @@ def test_damage_inside_costs_only_the_damaged_part() -> None:
 def test_what_is_no_sound(data: bytes, reason: str) -> None:
     if reason == "broken" and b"SILK" in data:
         pytest.importorskip("pysilk")
-    began = time.perf_counter()
     with pytest.raises(BadAudio) as caught:
         decode(data)
     assert caught.value.reason == reason
-    assert time.perf_counter() - began < 1
 
 
 def test_a_zip_is_no_sound() -> None:
@@ -248,10 +245,8 @@ def test_too_long_by_claim_and_too_big_by_bytes() -> None:
 def test_three_hours_are_left_at_the_cap() -> None:
     """A small file may hold hours: AMR sends one byte for 20 ms of nothing."""
     hours = b"#!AMR\n" + bytes([0x7C]) * (3 * 3600 * 50)
-    began = time.perf_counter()
     with pytest.raises(BadAudio, match="too_long"):
         decode(hours, max_seconds=60)
-    assert time.perf_counter() - began < 2
 
 
 @pytest.mark.parametrize("rate", [1, 1_000, 400_000])

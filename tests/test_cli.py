@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def started(*arguments: str) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "bot", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+
+def wait_until_it_reads(process: "subprocess.Popen[str]") -> None:
+    """Until it waits for its standard input; before that a library may be loading, which is another case."""
+    read_of_0 = re.compile(r"\d+ 0x0 ")
+    kernel = Path(f"/proc/{process.pid}/syscall")
+    in_a_row = 0
+    for _ in range(1200):
+        in_a_row = in_a_row + 1 if read_of_0.match(kernel.read_text()) else 0
+        if in_a_row == 3:
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("it never came to its input")
 
 
 def used(link: str, home: Path) -> str | None:
@@ -115,7 +129,8 @@ def test_a_data_folder_that_cannot_be_made_ends_with_3(home: Path) -> None:
 def test_an_interrupt_ends_with_130_and_a_sentence(home: Path) -> None:
     process = started("summarize", "-")
     assert process.stderr is not None
-    assert "示例公司" in process.stderr.readline()  # it runs and waits for its input
+    assert "示例公司" in process.stderr.readline()
+    wait_until_it_reads(process)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130

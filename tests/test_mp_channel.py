@@ -17,6 +17,7 @@ from handlers.turn import queue
 from nlp.transcribe import Transcript
 from rules.visit import State
 from storage import people, push_budget
+from tests.databases import keep_others_waiting
 from tests.mpfirm import MpFirm, clip, fast, push, running, spent
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN
 
@@ -178,7 +179,7 @@ async def test_a_slow_database_costs_a_repeat_and_no_message(
 
         def hold() -> None:
             with firm.database.work() as work:
-                people.staff(work)
+                keep_others_waiting(work)
                 held.set()
                 free.wait(9)
 

