@@ -8,7 +8,7 @@ from datetime import datetime
 from handlers.tools import Tools
 from handlers.voice_notes import Heard, note_heard
 from nlp import guards
-from nlp.audio import BadAudio
+from nlp.sound_limits import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
 from nlp.understand import Understander
 from storage import evidence, firm, jobs

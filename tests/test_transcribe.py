@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlp.audio import RATE, BadAudio, decode
+from nlp.audio import decode
+from nlp.sound_limits import RATE, BadAudio
 from nlp.transcribe import Hints, TranscribeSettings, Transcript, WhisperTranscriber, speech_spans
 from tests.speech import unspoken_clips, wav
 
