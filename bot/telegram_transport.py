@@ -9,6 +9,10 @@ from typing import Final
 from urllib.parse import quote
 
 import aiohttp
+
+import bot.lean_telegram  # noqa: F401 - first
+
+# isort: split
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 

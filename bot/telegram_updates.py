@@ -17,6 +17,9 @@ from typing import Any, Final
 # The library's own switch for giving periods as timedelta, which the next major version does anyway.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
+import bot.lean_telegram  # noqa: F401 - first
+
+# isort: split
 from telegram import CallbackQuery, ChatMemberUpdated, Document, Message, Update, User
 from telegram.constants import ChatMemberStatus, ChatType
 

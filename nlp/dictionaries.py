@@ -21,7 +21,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from marisa_trie import Trie
 
@@ -220,7 +220,7 @@ def _opened(folder: Path) -> Dictionaries:
     return Dictionaries(rest["total"], words, counts, phrases, sounds, rest["names"], rest["otherwise"])
 
 
-def _mapped(path: Path, kind: str) -> memoryview:
+def _mapped(path: Path, kind: Literal["I", "H"]) -> memoryview:
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).cast(kind)
 

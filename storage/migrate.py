@@ -6,9 +6,9 @@ Alembic is loaded only where there is something to walk: a start that finds the 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import column, func, inspect, select, table
+from sqlalchemy import Select, column, func, inspect, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MIGRATING = 0x5A4F5544  # the number of the lock: any that nobody else uses
 SCRIPTS = Path(__file__).parent / "migrations"
-_VERSION = select(column("version_num")).select_from(table("alembic_version"))
+_VERSION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 
 
 class BrokenReferences(Exception):

@@ -23,11 +23,9 @@ from nlp.pinyin import syllables
 from reports.firm_import import read_firm
 
 FIRM = read_firm(SAMPLE_FIRM)
-NAMES = [
-    name
-    for item in (*FIRM.outlets, *FIRM.products)
-    for name in (item.name, *item.aliases)
-] + [item.name for item in FIRM.competitors]  # fmt: skip
+NAMES = [name for outlet in FIRM.outlets for name in (outlet.name, *outlet.aliases)]
+NAMES += [name for product in FIRM.products for name in (product.name, *product.aliases)]
+NAMES += [rival.name for rival in FIRM.competitors]
 UNDERSTANDING = Path(__file__).parent / "understanding"
 NOTES = [
     json.loads(line)["text"]
