@@ -22,8 +22,8 @@ from pathlib import Path
 
 from sqlalchemy import JSON, BigInteger, Column, DateTime, Integer, MetaData, String, Table, bindparam, insert, select
 
-from bench.conversation import NOTE, outlet_place
-from bench.ours import FIRST_CHAT, make_firm
+from bench.conversation import FIRST_CHAT, NOTE, outlet_place
+from bench.ours import make_firm
 from bot.stand_in import made_photo
 from handlers.messages import Incoming, Kind, Media, SentPlace
 from handlers.receive import apply
