@@ -12,15 +12,17 @@ from collections.abc import Iterable
 from functools import lru_cache
 from itertools import pairwise, repeat
 from math import cos, lcm, pi
-from operator import floordiv, mul, sub
+from operator import add, floordiv, mul, sub
 from typing import TypeAlias
 
 from PIL import Image
 
 _SIDE, _WAVES = 64, 16
 _EXACT = 1 << 24
-# The first 16 cosines without the constant one, over 64 samples: a part of the type-II DCT matrix but for a factor.
-_COSINES = [[cos(pi / 2 / _SIDE * wave * (2 * place + 1)) for place in range(_SIDE)] for wave in range(1, _WAVES + 1)]
+_HALF = _SIDE // 2
+# The first 16 cosines without the constant one, over 64 samples: of the type-II DCT matrix, but for a factor. Half
+# of each: the other is its mirror, upside down for the waves with an odd number.
+_COSINES = [[cos(pi / 2 / _SIDE * wave * (2 * place + 1)) for place in range(_HALF)] for wave in range(1, _WAVES + 1)]
 _WHOLE_COSINES = [[round(_EXACT * one) for one in wave] for wave in _COSINES]
 _BIAS = 1 << 62  # added to every lane while they are taken apart, for some are negative
 _BIASES = sum(_BIAS << 64 * place for place in range(_SIDE))
@@ -36,26 +38,26 @@ def pdq(luma: Image.Image) -> tuple[str, int]:
     width, height = luma.size
     down, rows_scale = _taps(height)
     across, columns_scale = _taps(width)
-    rows = _lines(luma.convert("I"))
-    blurred = b"".join(_weighed(rows, taps).to_bytes(4 * width, "little") for taps in down)
-    columns = _lines(Image.frombytes("I", (width, _SIDE), blurred).transpose(Image.Transpose.TRANSPOSE))
+    rows = _lines(luma.convert("I;16"), 2)
+    blurred = b"".join([_weighed(rows, taps).to_bytes(2 * width, "little") for taps in down])
+    turned = Image.frombytes("I;16", (width, _SIDE), blurred).transpose(Image.Transpose.TRANSPOSE)
+    columns = _lines(turned.convert("I"), 4)
     small = [_lanes(20 * _weighed(columns, taps), "I") for taps in across]  # 64 columns of 64 samples
     quality = _steps(small, 51 * rows_scale * columns_scale) // 90  # 20 / 51 is 100 / 255
     wide = [int.from_bytes(array("Q", column).tobytes(), "little") for column in small]
     waves = []
-    for wave in _WHOLE_COSINES:
-        mixed = sum(map(mul, wave, wide)) + _BIASES
-        down_the_column = [value - _BIAS for value in _lanes(mixed, "Q")]
-        waves.append([sum(map(mul, other, down_the_column)) for other in _COSINES])
+    for wave, folded in zip(_WHOLE_COSINES, _folded(wide), strict=True):
+        column = [value - _BIAS for value in _lanes(sum(map(mul, wave, folded)) + _BIASES, "Q")]
+        waves.append([sum(map(mul, other, half)) for other, half in zip(_COSINES, _folded(column), strict=True)])
     flat = [across_them[wave] for wave in range(_WAVES) for across_them in waves]
     middle = sorted(flat)[len(flat) // 2 - 1]
     bits = sum(1 << place for place, value in enumerate(flat) if value > middle)
     return f"{bits:064x}", min(100, quality)
 
 
-def _lines(image: Image.Image) -> list[int]:
-    """The rows of a picture of whole numbers, each as one long integer, 32 bits a pixel."""
-    size = 4 * image.width
+def _lines(image: Image.Image, lane: int) -> list[int]:
+    """The rows of a picture of whole numbers, each as one long integer, `lane` bytes a pixel."""
+    size = lane * image.width
     data = image.tobytes()
     return [int.from_bytes(data[at : at + size], "little") for at in range(0, len(data), size)]
 
@@ -69,6 +71,12 @@ def _lanes(line: int, kind: str) -> "array[int]":
     values = array(kind)
     values.frombytes(line.to_bytes(_SIDE * values.itemsize, "little"))
     return values
+
+
+def _folded(line: list[int]) -> list[list[int]]:
+    """What each wave in turn is to be multiplied with: the differences or sums of what lies at its mirrored places."""
+    back = line[: _HALF - 1 : -1]
+    return [list(map(sub, line, back)), list(map(add, line, back))] * (_WAVES // 2)
 
 
 def _steps(columns: list["array[int]"], hundredth: int) -> int:
