@@ -9,6 +9,7 @@ Where several processes share the database, a message is sent by who has the lea
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -62,6 +63,7 @@ class Sender:
         self._pool = ThreadPoolExecutor(2, "sender")
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = 0  # the loop's
         self._main: asyncio.Task[None] | None = None
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._done: list[tuple[int, datetime, str, asyncio.Future[None]]] = []
@@ -69,7 +71,7 @@ class Sender:
         self._stopping = False
 
     async def start(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
         self._main = spawn(self._run(), "sender")
 
     async def stop(self) -> None:
@@ -84,7 +86,11 @@ class Sender:
 
     def wake(self) -> None:
         """May be called from any thread."""
-        if self._loop is not None and not self._loop.is_closed():
+        if self._loop is None or self._loop.is_closed():
+            return
+        if self._thread == threading.get_ident():
+            self._wake.set()
+        else:
             self._loop.call_soon_threadsafe(self._wake.set)
 
     async def send_due(self) -> None:
@@ -171,7 +177,10 @@ class Sender:
                 return
         batch = [message]
         try:
-            batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
+            if message.body.get("attach") or _cares_what_is_around(channel.abilities):
+                batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
+            else:  # nothing to be read for it: a thread's turn would take longer than the rendering
+                batch, rendered = self._rendered(message, channel.abilities)
             if (pacer := self._pacers.get(message.channel)) is not None:
                 await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
             provider_id = await channel.send(message.chat_ref, rendered)
@@ -207,7 +216,7 @@ class Sender:
 
     def _around(self, message: Outgoing, abilities: Abilities) -> tuple[int | None, list[Outgoing]]:
         """The question that a typed number answers now, and what is due behind a message, where the channel cares."""
-        if abilities.buttons and not abilities.one_answer and not abilities.whole_labels:
+        if not _cares_what_is_around(abilities):
             return None, []
         with self._database.read() as work:
             account = people.account_by_id(work, message.account) if message.account is not None else None
@@ -320,6 +329,11 @@ class Sender:
                 # An answer is promised at least once: one whose fate is unknown goes out again.
                 pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
                 outbox.retry_at(work, message.id, now + pause, said)
+
+
+def _cares_what_is_around(abilities: Abilities) -> bool:
+    """Whether what a message looks like depends on the question that is open, or on what is due behind it."""
+    return not abilities.buttons or abilities.one_answer or bool(abilities.whole_labels)
 
 
 def _may_join(message: Outgoing) -> bool:

@@ -14,10 +14,10 @@ import click
 from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, SURROUNDINGS, USAGE, progress_bar, say, settings_of, stop
 from bot.settings import Settings
 from nlp import transcribe
-from nlp.audio import BadAudio
 from nlp.firm_words import FirmWords, OutletWords, OwnWords, PhraseRule, ProductWords
 from nlp.labels import FIELDS, Score, disagreements, score, to_json
 from nlp.plugin import Plugin, plugin_or_none, understander
+from nlp.sound_limits import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, PullFailed, TranscribeSettings
 from nlp.understand import Understanding
 from reports.firm_import import FirmData, ImportRefused, read_firm

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from bot.script import bracket
-from nlp.audio import BadAudio, BadReason
+from nlp.sound_limits import BadAudio, BadReason
 from nlp.transcribe import Hints, NoModel, Transcriber, Transcript
 from rules.places import Point
 

@@ -17,6 +17,10 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from aiohttp import web
+
+import bot.lean_telegram  # noqa: F401 - first
+
+# isort: split
 from telegram import Bot, BotCommand, File
 from telegram.error import BadRequest, Conflict, EndPointNotFound, InvalidToken, RetryAfter, TelegramError
 from telegram.helpers import create_deep_linked_url

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+import bot.lean_telegram  # noqa: F401 - first
+
+# isort: split
 from telegram import (
     Bot,
     InlineKeyboardButton,

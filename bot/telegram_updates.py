@@ -9,6 +9,7 @@ import json
 import math
 import mimetypes
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +18,9 @@ from typing import Any, Final
 # The library's own switch for giving periods as timedelta, which the next major version does anyway.
 os.environ.setdefault("PTB_TIMEDELTA", "1")
 
+import bot.lean_telegram  # noqa: F401 - first
+
+# isort: split
 from telegram import CallbackQuery, ChatMemberUpdated, Document, Message, Update, User
 from telegram.constants import ChatMemberStatus, ChatType
 
@@ -29,6 +33,7 @@ CHANNEL: Final = "telegram"
 ALLOWED_UPDATES: Final = ("message", "edited_message", "callback_query", "my_chat_member")
 MAX_FILE: Final = 20 * 1024 * 1024  # bytes; the Bot API gives out no larger file
 MAX_ID: Final = 2**63 - 1
+_DIRT: Final = re.compile("[\0\ud800-\udfff]")
 MAX_DEPTH: Final = 40  # levels of JSON; Telegram's own go about ten deep
 
 # What Telegram itself says in a private chat; nobody waits for an answer to it.
@@ -110,7 +115,7 @@ def scrub(value: Any, depth: int = 0) -> Any:
 
 
 def _dirty(text: str) -> bool:
-    return "\0" in text or any("\ud800" <= char <= "\udfff" for char in text)
+    return _DIRT.search(text) is not None
 
 
 def _served(update: Update, received_at: datetime) -> tuple[User, Incoming] | None:

@@ -15,8 +15,8 @@ from bot.settings import Settings, variable_of
 from bot.wechat_beside import api_beside
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_setup import Look, look_at_callback, look_at_official, look_at_work
+from bot.wechat_wiring import mp_templates
 from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
-from bot.wiring import mp_templates
 from storage import inbox, people
 
 MP_PORTS: Final = (443, 80)  # the only ones at which the platform calls a 公众号's server

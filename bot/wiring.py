@@ -12,16 +12,9 @@ from aiohttp import web
 from bot import invite_spool, spooled_requests
 from bot.app import App, utc_now
 from bot.channels import Channel
-from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
-from bot.mp_incoming import Datums
-from bot.mp_invites import account_of
-from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
-from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
-from bot.wecom_channel import WecomChannel, WecomSettings
-from bot.wecom_robot import GroupRobots, groups_of
 from handlers.tools import Tools, make_tools
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
@@ -30,7 +23,6 @@ from storage.database import Database, password_in
 from storage.files import Files, open_files
 from texts import load
 from web.sessions import Sessions, load_key
-from web.signed_files import PATH, SignedFiles
 from web.site import WebSettings
 
 SAMPLE_FIRM = Path(__file__).parent / "sample_firm"
@@ -104,16 +96,10 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
         if settings.telegram.mode == "webhook":
             site.app.add_routes([web.post(WEBHOOK_PATH, telegram.webhook)])
         channels.append(telegram)
-    if settings.mp.token.get_secret_value():
-        mp = mp_channel(settings, database, tools, site)
-        site.app.add_routes([web.route("*", CALLBACK_PATH, mp.webhook)])
-        channels.append(mp)
-    if settings.wecom.secret.get_secret_value():
-        wecom = wecom_channel(settings, database)
-        site.app.add_routes([web.route("*", WECOM_PATH, wecom.webhook)])
-        channels.append(wecom)
-    if settings.wecom.robots.get_secret_value():
-        channels.append(group_robots(settings, database))
+    if any(key.get_secret_value() for key in (settings.mp.token, settings.wecom.secret, settings.wecom.robots)):
+        from bot.wechat_wiring import wechat_channels  # noqa: PLC0415  20 MB of wechatpy, only for who talks to WeChat
+
+        channels += wechat_channels(settings, database, tools, site, cookie_key(settings))
     transcriber = SpeechProcess(settings.transcribe)
     return App(
         database,
@@ -180,78 +166,6 @@ def telegram_channel(settings: Settings) -> TelegramChannel:
     texts = load(settings.language)
     menu = [(name, texts.say(f"menu.{name}")) for name in _MENU]
     return TelegramChannel(telegram, menu)
-
-
-def wecom_channel(settings: Settings, database: Database) -> WecomChannel:
-    values = settings.wecom
-    wecom = WecomSettings(
-        corp_id=values.corp_id,
-        agent_id=values.agent_id,
-        secret=values.secret.get_secret_value(),
-        token=values.token.get_secret_value(),
-        aes_key=values.aes_key.get_secret_value(),
-        api_base=values.api_base,
-        proxy=values.proxy,
-        pin_datum=values.datum,
-        report_datum=values.report_datum,
-        cards=values.cards,
-        language=settings.language,
-    )
-    return WecomChannel(wecom, database)
-
-
-def group_robots(settings: Settings, database: Database) -> GroupRobots:
-    values = settings.wecom
-    return GroupRobots(
-        groups_of(values.robots.get_secret_value()),
-        database,
-        api_base=values.api_base,
-        proxy=values.proxy,
-        language=settings.language,
-    )
-
-
-def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebChannel) -> MpChannel:
-    """公众号, with the address under which the files are given out that it cannot send."""
-    values = settings.mp
-    mp_settings = MpSettings(
-        account_of(settings),
-        values.token.get_secret_value(),
-        values.aes_key.get_secret_value(),
-        passive_only=values.mode == "只被动回复",
-        datums=Datums(values.datum, values.report_datum),
-        templates=mp_templates(settings),
-        accept_plain=values.accept_plain,
-    )
-    return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site))
-
-
-def mp_templates(settings: Settings) -> dict[str, Template]:
-    """The templates of the settings, by intent."""
-    values = settings.mp
-    return {
-        intent: Template(chosen, "subscribe" if values.template_kind == "订阅通知" else "template", _fields(fields))
-        for intent, chosen, fields in (
-            ("reminder", values.reminder_template, values.reminder_fields),
-            ("alert", values.alert_template, values.alert_fields),
-        )
-        if chosen
-    }
-
-
-def _file_link(settings: Settings, tools: Tools, site: WebChannel) -> FileLink | None:
-    """Without a public address no phone could open a link."""
-    if not settings.web.public_url:
-        return None
-    signed = SignedFiles(settings.web.public_url, cookie_key(settings), tools.files, utc_now, settings.language)
-    site.app.add_routes([web.get(PATH, signed.serve)])
-    return lambda content, name: signed.link(tools.files.put(content), name)
-
-
-def _fields(pairs: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """客户=thing1 as (客户, thing1); what is no such pair is left out."""
-    split = (pair.replace("＝", "=").partition("=") for pair in pairs)
-    return tuple((ours.strip(), theirs.strip()) for ours, equals, theirs in split if equals and theirs.strip())
 
 
 def cookie_key(settings: Settings) -> bytes:

@@ -7,7 +7,7 @@ demuxer, so that a hostile file cannot pose as a playlist and make FFmpeg open o
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -17,12 +17,9 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from numpy.typing import NDArray
 
-RATE = 16_000
-MAX_SECONDS = 600.0
-MAX_BYTES = 20 * 1024 * 1024
+from nlp.sound_limits import MAX_BYTES, MAX_SECONDS, RATE, BadAudio
 
 Samples: TypeAlias = NDArray[np.float32]
-BadReason: TypeAlias = Literal["empty", "not_audio", "too_long", "too_big", "broken", "no_silk"]
 
 _MIN_SOURCE_RATE, _MAX_SOURCE_RATE = 4_000, 192_000
 _DEMUXERS: tuple[tuple[int, bytes, str], ...] = (
@@ -44,18 +41,6 @@ _SILK_BLOCK_SECONDS = 0.02
 # Bits of one Speex frame by submode, header bits included: The Speex Codec Manual, narrowband and wideband tables.
 _SPEEX_LOW_BITS = (5, 43, 119, 160, 220, 300, 364, 492, 79)
 _SPEEX_HIGH_BITS = (4, 36, 112, 192, 352)
-
-
-class BadAudio(Exception):
-    """A file that gives no sound.
-
-    `reason`: "empty" (no bytes or no samples), "not_audio", "broken" (right header, nothing decodes), "too_long",
-    "too_big", "no_silk" (SILK came and the package silk-python is not installed).
-    """
-
-    def __init__(self, reason: BadReason) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
 """Words and clauses by jieba, which is used as a lexicon matcher: the firm's own words are always cut whole."""
 
-import logging
 import re
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from nlp.dictionaries import dictionaries, quiet_jieba
 from nlp.numbers import Quantity
 from nlp.pinyin import blurred, syllables
 
@@ -55,13 +54,10 @@ class Clause:
 
 
 def load_tokenizer(words: Iterable[str]) -> Any:
-    """A jieba tokenizer of its own (about a second and 90 MB), with these words added."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jieba 0.42.1 has invalid escapes and asks for pkg_resources
-        import jieba  # noqa: PLC0415 - loaded here so that only its own warnings are silenced
-    jieba.setLogLevel(logging.WARNING)
-    tokenizer = jieba.Tokenizer()
-    tokenizer.initialize()
+    """A jieba tokenizer of its own, over the tables of nlp.dictionaries, with these words added."""
+    tables = dictionaries()
+    tokenizer = quiet_jieba().Tokenizer()
+    tokenizer.FREQ, tokenizer.total, tokenizer.initialized = tables.counts(), tables.total, True
     for word in words:
         tokenizer.add_word(word, _ALWAYS)
     return tokenizer

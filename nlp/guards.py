@@ -9,10 +9,13 @@ import re
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
 import opencc
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Below this root mean square (full scale is 1.0) a second holds no speech, only the noise of the recording.
 SILENCE_RMS = 0.0025
@@ -51,11 +54,13 @@ _LOOPS = (
 )
 
 
-def near_silent(samples: NDArray[np.float32], rate: int = 16_000) -> bool:
+def near_silent(samples: "NDArray[np.float32]", rate: int = 16_000) -> bool:
     """True when no second of the sound (shape (n,), full scale 1.0) is louder than SILENCE_RMS.
 
     The loudest second counts, not the mean: ten seconds of quiet pocket noise around one said sentence are speech.
     """
+    import numpy as np  # noqa: PLC0415  20 MB, only where notes are heard
+
     if samples.size == 0:
         return True
     squares = np.square(samples, dtype=np.float64)

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from pypinyin import lazy_pinyin
+from nlp.dictionaries import dictionaries
 
 _INITIALS = (("zh", "z"), ("ch", "c"), ("sh", "s"), ("hu", "f"), ("l", "n"), ("r", "n"))
 SAME_WORD, SAME_SOUND, NEAR_SOUND = 1.0, 0.95, 0.8
@@ -10,13 +10,7 @@ SAME_WORD, SAME_SOUND, NEAR_SOUND = 1.0, 0.95, 0.8
 
 def syllables(text: str) -> list[str]:
     """One entry a character: its pinyin without tone, or the character itself. Read by words, so 行 in 银行 is hang."""
-    found = lazy_pinyin(text, errors=list)  # type: ignore[arg-type]  # list keeps unknown characters apart
-    return found if len(found) == len(text) else [_one(char) for char in text]
-
-
-@cache
-def _one(char: str) -> str:
-    return lazy_pinyin(char, errors="default")[0]
+    return dictionaries().sounds(text)
 
 
 @cache

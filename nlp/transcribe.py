@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from nlp import guards
-from nlp.audio import MAX_BYTES, MAX_SECONDS, RATE, Samples, Sound, decode
+from nlp.sound_limits import MAX_BYTES, MAX_SECONDS, RATE
 
 if TYPE_CHECKING:
     from faster_whisper import WhisperModel
+
+    from nlp.audio import Samples, Sound
 
 Doubt: TypeAlias = Literal["silence", "nothing_heard", "invented", "echo", "repeats", "unsure", "truncated"]
 PullReason: TypeAlias = Literal["unknown", "offline", "refused", "disk", "incomplete"]
@@ -288,7 +290,7 @@ class SherpaTranscriber:
         return _transcript(segments, sound, engine, unsure_logprob=self._settings.unsure_logprob)
 
 
-def speech_spans(samples: Samples) -> list[tuple[int, int]]:
+def speech_spans(samples: "Samples") -> list[tuple[int, int]]:
     """Stretches of speech as (first, end) sample numbers, none longer than 20 s, by the Silero detector."""
     from faster_whisper.vad import VadOptions, get_speech_timestamps  # noqa: PLC0415  slow import
 
@@ -296,7 +298,9 @@ def speech_spans(samples: Samples) -> list[tuple[int, int]]:
     return [(span["start"], span["end"]) for span in get_speech_timestamps(samples, options)]
 
 
-def _decoded(data: bytes, hints: Hints, settings: TranscribeSettings) -> Sound:
+def _decoded(data: bytes, hints: Hints, settings: TranscribeSettings) -> "Sound":
+    from nlp.audio import decode  # noqa: PLC0415  20 MB of decoders, only where notes are heard
+
     return decode(
         data,
         max_seconds=settings.max_seconds,
@@ -305,14 +309,14 @@ def _decoded(data: bytes, hints: Hints, settings: TranscribeSettings) -> Sound:
     )
 
 
-def _nobody_spoke(sound: Sound, engine: str) -> Transcript:
+def _nobody_spoke(sound: "Sound", engine: str) -> Transcript:
     doubts: tuple[Doubt, ...] = ("silence", "truncated") if sound.truncated else ("silence",)
     return Transcript("", (), 0.0, engine, sound.seconds, doubts)
 
 
 def _transcript(
     heard: Sequence[Segment],
-    sound: Sound,
+    sound: "Sound",
     engine: str,
     *,
     unsure_logprob: float,

@@ -8,7 +8,7 @@ from datetime import datetime
 from handlers.tools import Tools
 from handlers.voice_notes import Heard, note_heard
 from nlp import guards
-from nlp.audio import BadAudio
+from nlp.sound_limits import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
 from nlp.understand import Understander
 from storage import evidence, firm, jobs
@@ -20,6 +20,7 @@ from storage.jobs import Job
 log = logging.getLogger(__name__)
 
 CHANNEL_CONFIDENCE = 0.5  # a channel tells no probability: neither sure nor unsure, and the card is confirmed anyway
+GATHER_SECONDS = 0.05  # every message wakes the worker; one look at the database serves all that come within this
 HOTWORDS = 15  # names worth biasing towards; more would cut the answer (see docs/voice.md)
 
 
@@ -191,7 +192,8 @@ class Worker:
             if busy:
                 self._after()
                 continue
-            self._wake.wait(1.0)
+            if self._wake.wait(1.0):
+                self._stop.wait(GATHER_SECONDS)
             self._wake.clear()
 
     def _put_back(self) -> None:

@@ -20,12 +20,14 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import CursorResult, Executable, create_engine, event, func, make_url, select, text
+from sqlalchemy import Executable, create_engine, event, func, make_url, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
+
+from storage.plans import Plans
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
 
@@ -67,9 +69,14 @@ class NoDriver(Exception):
 class Work:
     """One unit of work: one transaction. Only `Database.work` commits it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, plans: Plans) -> None:
         self.memo: dict[object, Any] = {}  # plain objects this transaction read or wrote, by what they are
         self._connection = connection
+        self._plans = plans
+        self._driver: Any = connection.connection.driver_connection
+        heard = connection.dispatch
+        # Whoever listens to statements hears of all of them: then none goes past SQLAlchemy.
+        self._planned = not (heard.before_execute or heard.before_cursor_execute or heard.after_cursor_execute)
         self._session: Session | None = None
         self._afterwards: list[Callable[[], None]] = []
 
@@ -85,10 +92,14 @@ class Work:
             self._session = Session(self._connection, expire_on_commit=False)
         return self._session
 
-    def run(self, statement: Executable, **values: Any) -> CursorResult[Any]:
-        """A statement that was built once, with values for its parameters. What the session has not flushed it misses,
-        and objects of the session do not notice what it writes: a table is written by the one or the other.
+    def run(self, statement: Executable, **values: Any) -> Any:
+        """A statement that was built once, with values for its parameters; what it found, as a result of SQLAlchemy or
+        as storage.plans.Rows. What the session has not flushed it misses, and objects of the session do not notice
+        what it writes: a table is written by the one or the other.
         """
+        plan = self._plans.of(statement, self._connection.dialect, values) if self._planned else None
+        if plan is not None:
+            return plan.run(self._connection, self._driver, values)
         return self._connection.execute(statement, values)
 
     def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
@@ -174,6 +185,7 @@ class Database:
         self.url = _known(url)
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self._lock = None
+        self._plans = Plans()
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
         elif self.url.get_backend_name() == "sqlite":
@@ -194,7 +206,7 @@ class Database:
     @contextmanager
     def work(self) -> Iterator[Work]:
         """A transaction that may write; commits when the block ends cleanly, else rolls back."""
-        with self.writer.begin() as connection, closing(Work(connection)) as work:
+        with self.writer.begin() as connection, closing(Work(connection, self._plans)) as work:
             yield work
             work.flush()
         work.committed()
@@ -202,7 +214,7 @@ class Database:
     @contextmanager
     def read(self, *, long: bool = False) -> Iterator[Work]:
         """A consistent look at the database; writing in it is an error. `long`: minutes may pass between queries."""
-        with self.reader.begin() as connection, closing(Work(connection)) as work:
+        with self.reader.begin() as connection, closing(Work(connection, self._plans)) as work:
             if long and self.shared:
                 connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
             yield work

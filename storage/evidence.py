@@ -16,9 +16,14 @@ Kind = TypeVar("Kind")
 
 _PLACE, _PHOTO, _NOTE = plain(PlaceRow), plain(PhotoRow), plain(NoteRow)
 _ADD_PLACE, _ADD_PHOTO, _ADD_NOTE = insert(_PLACE), insert(_PHOTO), insert(_NOTE)
-_PLACES = select(_PLACE).where(_PLACE.c.id.in_(bindparam("ids", expanding=True)))
-_PHOTOS = select(_PHOTO).where(_PHOTO.c.id.in_(bindparam("ids", expanding=True)))
-_NOTES = select(_NOTE).where(_NOTE.c.id.in_(bindparam("ids", expanding=True)))
+# (of several numbers, of one): the latter is most of them, and its statement is the same each time.
+_PLACES, _PHOTOS, _NOTES = (
+    (
+        select(table).where(table.c.id.in_(bindparam("ids", expanding=True))),
+        select(table).where(table.c.id == bindparam("row_id")),
+    )
+    for table in (_PLACE, _PHOTO, _NOTE)
+)
 _PHOTO_FILES = (
     select(_PHOTO.c.id, _PHOTO.c.visit, _PHOTO.c.file, _PHOTO.c.phash, _PHOTO.c.phash_quality)
     .where(_PHOTO.c.at >= bindparam("since"), _PHOTO.c.visit.is_not(None), _PHOTO.c.visit != bindparam("mine"))
@@ -93,12 +98,14 @@ def places(work: Work, ids: Collection[int]) -> dict[int, Place]:
 
 
 def _known(
-    work: Work, name: str, statement: Executable, made: Callable[[Any], Kind], ids: Collection[int]
+    work: Work, name: str, statements: tuple[Executable, Executable], made: Callable[[Any], Kind], ids: Collection[int]
 ) -> dict[int, Kind]:
     """By number, in order of the numbers; only what this transaction has not seen is read."""
     lacking = [number for number in ids if (name, number) not in work.memo]
     if lacking:
-        work.memo.update({(name, row.id): made(row) for row in work.run(statement, ids=lacking)})
+        several, one = statements
+        rows = work.run(one, row_id=lacking[0]) if len(lacking) == 1 else work.run(several, ids=lacking)
+        work.memo.update({(name, row.id): made(row) for row in rows})
     return {number: work.memo[name, number] for number in sorted(ids) if (name, number) in work.memo}
 
 

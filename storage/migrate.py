@@ -1,23 +1,27 @@
-"""Bringing a database's tables to the shape this version wants: Alembic called from code, all in one transaction."""
+"""Bringing a database's tables to the shape this version wants: Alembic called from code, all in one transaction.
+
+Alembic is loaded only where there is something to walk: a start that finds the newest shape does without its 12 MB.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import func, select
+from sqlalchemy import Select, column, func, inspect, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from storage.database import Database
 from storage.tables import Base
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
 _MIGRATING = 0x5A4F5544  # the number of the lock: any that nobody else uses
 SCRIPTS = Path(__file__).parent / "migrations"
+_VERSION: Select[Any] = select(column("version_num")).select_from(table("alembic_version"))
 
 
 class BrokenReferences(Exception):
@@ -26,13 +30,17 @@ class BrokenReferences(Exception):
 
 def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
     """Walk up to the newest shape. A database that is there already is not touched."""
-    if current(database) != newest(scripts):
+    if current(database) != _last(scripts):
+        from alembic import command  # noqa: PLC0415
+
         with _alembic(database, scripts) as config:
             command.upgrade(config, "head")
 
 
 def migrate_down(database: Database, revision: str = "base", scripts: Path = SCRIPTS) -> None:
     """Walk back to an older shape; what only newer tables hold is lost."""
+    from alembic import command  # noqa: PLC0415
+
     with _alembic(database, scripts) as config:
         command.downgrade(config, revision)
 
@@ -40,20 +48,32 @@ def migrate_down(database: Database, revision: str = "base", scripts: Path = SCR
 def current(database: Database) -> str | None:
     """The revision a database is at; None for one without our tables."""
     with database.connection() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        revision: str | None = connection.scalar(_VERSION)
+        return revision
 
 
 def newest(scripts: Path = SCRIPTS) -> str | None:
-    return ScriptDirectory.from_config(_config(scripts)).get_current_head()
+    return _directory(scripts).get_current_head()
+
+
+def _last(scripts: Path) -> str | None:
+    """The newest revision by the names of the files alone, which begin with their revision, one above the other."""
+    names = sorted(path.name for path in (scripts / "versions").glob("[0-9]*_*.py"))
+    return names[-1].partition("_")[0] if names else None
 
 
 def knows(revision: str | None, scripts: Path = SCRIPTS) -> bool:
     """Whether this version can walk on from there; not from what a newer version made."""
-    return revision in {script.revision for script in ScriptDirectory.from_config(_config(scripts)).walk_revisions()}
+    return revision in {script.revision for script in _directory(scripts).walk_revisions()}
 
 
 def differences(database: Database) -> list[object]:
     """How the tables of a database differ from storage.tables; empty when they are the same."""
+    from alembic.autogenerate import compare_metadata  # noqa: PLC0415
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415
+
     with database.connection() as connection:
         ours = {"include_name": _ours}
         return list(compare_metadata(MigrationContext.configure(connection, opts=ours), Base.metadata))
@@ -64,7 +84,7 @@ def _ours(name: str | None, kind: str, _parents: object) -> bool:
 
 
 @contextmanager
-def _alembic(database: Database, scripts: Path) -> Iterator[Config]:
+def _alembic(database: Database, scripts: Path) -> Iterator["Config"]:
     config = _config(scripts)
     with _references_unchecked(database), database.connection() as connection:
         if connection.dialect.name == "postgresql":  # several processes may start at once: one migrates, the rest wait
@@ -77,7 +97,15 @@ def _alembic(database: Database, scripts: Path) -> Iterator[Config]:
         _check_references(connection)
 
 
-def _config(scripts: Path) -> Config:
+def _directory(scripts: Path) -> "ScriptDirectory":
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+
+    return ScriptDirectory.from_config(_config(scripts))
+
+
+def _config(scripts: Path) -> "Config":
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
     config.set_main_option("script_location", str(scripts).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

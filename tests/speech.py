@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from nlp.audio import RATE, Samples
+from nlp.audio import Samples
+from nlp.sound_limits import RATE
 from nlp.transcribe import TranscribeSettings
 
 SPEECH = Path(__file__).parent / "media" / "speech"

@@ -15,7 +15,8 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from numpy.typing import NDArray
 
-from nlp.audio import RATE, BadAudio, Samples, decode
+from nlp.audio import Samples, decode
+from nlp.sound_limits import RATE, BadAudio
 from tests.speech import wav
 
 CLIP = Path("tests/media/speech/clips/note00.ogg")

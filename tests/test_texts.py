@@ -13,7 +13,7 @@ import texts
 from bot.abilities import BY_NAME
 from bot.settings import Origin
 from handlers.commands import COMMANDS
-from nlp.audio import BadReason
+from nlp.sound_limits import BadReason
 from nlp.transcribe import PullReason
 from rules.anomalies import Anomaly
 from rules.confirmations import Verdict

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlp.audio import RATE, BadAudio, decode
+from nlp.audio import decode
 from nlp.guards import UNSURE_LOGPROB
+from nlp.sound_limits import RATE, BadAudio
 from nlp.transcribe import Hints, Transcript, WhisperTranscriber, speech_spans
 from tests.speech import TEST_MODEL, unspoken_clips, wav
 

@@ -14,7 +14,8 @@ from faster_whisper.utils import _MODELS
 from huggingface_hub import constants
 
 from nlp import transcribe
-from nlp.audio import BadAudio, Samples, decode
+from nlp.audio import Samples, decode
+from nlp.sound_limits import BadAudio
 from nlp.transcribe import (
     Hints,
     ModelTooSmall,

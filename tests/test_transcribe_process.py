@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nlp.audio import BadAudio
+from nlp.sound_limits import BadAudio
 from nlp.speech_process import SpeechCrashed, SpeechProcess, SpeechTimeout
 from nlp.transcribe import Hints, NoModel, TranscribeSettings
 

@@ -18,7 +18,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from nlp.audio import RATE, Samples, decode
+from nlp.audio import Samples, decode
+from nlp.sound_limits import RATE
 from nlp.transcribe import speech_spans
 
 HERE = Path(__file__).parent

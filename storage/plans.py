@@ -1,0 +1,149 @@
+"""A statement that was built once is also compiled once: then only the driver runs it.
+
+SQLAlchemy spells the statement, and its types turn values into what the driver takes and back, so both databases are
+served as always. Left out is what it does anew for every execution around that: looking up the compiled form, sorting
+the parameters, a context and a result with metadata, which cost more than the database does.
+"""
+
+from collections import namedtuple
+from collections.abc import Iterator
+from typing import Any, NoReturn
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Executable, Insert
+from sqlalchemy.engine import Connection, Dialect
+from sqlalchemy.exc import CompileError, DBAPIError, MultipleResultsFound, NoResultFound
+
+
+class Rows:
+    """What a plan found: as much of a result as `storage` uses."""
+
+    __slots__ = ("_number", "_rows")
+
+    def __init__(self, rows: list[Any], number: int | None = None) -> None:
+        self._rows, self._number = rows, number
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    @property
+    def inserted_primary_key(self) -> tuple[int | None]:
+        """Of a row inserted into a table that numbers its rows."""
+        return (self._number,)
+
+    def all(self) -> list[Any]:
+        return self._rows
+
+    def one_or_none(self) -> Any:
+        if len(self._rows) > 1:
+            raise MultipleResultsFound
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        found = self.one_or_none()
+        if found is None:
+            raise NoResultFound
+        return found
+
+    def scalar_one_or_none(self) -> Any:
+        found = self.one_or_none()
+        return None if found is None else found[0]
+
+    def scalar_one(self) -> Any:
+        return self.one()[0]
+
+    def scalars(self) -> list[Any]:
+        return [row[0] for row in self._rows]
+
+
+class Plan:
+    """One statement with one set of parameters' names, for one dialect."""
+
+    def __init__(self, statement: Any, dialect: Dialect, names: tuple[str, ...]) -> None:
+        """Raises Unplanned for a statement that is spelt anew for each execution."""
+        try:
+            compiled: Any = statement.compile(dialect=dialect, column_keys=list(names))
+        except CompileError:
+            raise Unplanned from None
+        numbered = isinstance(statement, Insert) and not statement._returning
+        if compiled.post_compile_params or compiled.literal_execute_params or compiled.insert_prefetch:
+            raise Unplanned
+        if compiled.update_prefetch or compiled.escaped_bind_names:
+            raise Unplanned
+        self.sql: str = compiled.string
+        self._error: type[Exception] = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine has loaded it
+        self._given = dict(compiled.params)
+        if not set(names) <= set(self._given):
+            raise Unplanned
+        self._order: list[str] | None = list(compiled.positiontup) if compiled.positional else None
+        turns = {
+            name: bind.type.dialect_impl(dialect).bind_processor(dialect)
+            for name, bind in compiled.binds.items()
+            if name in self._given
+        }
+        self._turns: list[tuple[str, Any]] = [(name, turn) for name, turn in turns.items() if turn is not None]
+        self._by_driver = numbered and dialect.name == "sqlite"
+        self._by_server = numbered and not self._by_driver
+        columns = [] if numbered else list(getattr(statement, "exported_columns", ()))
+        keys = [column.key for column in columns]
+        if len(set(keys)) != len(keys) or not all(key.isidentifier() and not key.startswith("_") for key in keys):
+            raise Unplanned
+        self._row: Any = namedtuple("Row", keys, rename=True) if keys else None
+        readers = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
+        self._readers: list[tuple[int, Any]] = [(at, read) for at, read in enumerate(readers) if read is not None]
+
+    def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
+        given = {**self._given, **values}
+        for name, turn in self._turns:
+            given[name] = turn(given[name])
+        try:
+            cursor = driver.execute(self.sql, given if self._order is None else [given[name] for name in self._order])
+            if self._by_driver:
+                return Rows([], cursor.lastrowid)
+            found = cursor.fetchall() if cursor.description is not None else []
+        except self._error as trouble:
+            self._raise(connection, trouble)
+        if self._by_server:
+            return Rows([], found[0][0])
+        row, readers = self._row, self._readers
+        if row is None:
+            return Rows(found)
+        made = []
+        for raw in found:
+            fields = list(raw)
+            for at, read in readers:
+                fields[at] = read(fields[at])
+            made.append(row._make(fields))
+        return Rows(made)
+
+    def _raise(self, connection: Connection, trouble: Exception) -> NoReturn:
+        """As SQLAlchemy would, but without the values, which are people's words."""
+        error: Any = DBAPIError.instance(self.sql, None, trouble, self._error, dialect=connection.dialect)
+        raise error from trouble
+
+
+class Unplanned(Exception):
+    """This statement takes SQLAlchemy's own way."""
+
+
+class Plans:
+    """Those of one database, whose dialects live as long."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Any, dict[tuple[int, tuple[str, ...]], Plan | None]] = WeakKeyDictionary()
+
+    def of(self, statement: Executable, dialect: Dialect, values: dict[str, Any]) -> Plan | None:
+        """The plan of a statement that comes for the second time; None for others: one that is built anew each time
+        would be compiled each time.
+        """
+        known = self._known.get(statement)
+        if known is None:
+            self._known[statement] = {}
+            return None
+        key = (id(dialect), tuple(values))
+        if key not in known:
+            try:
+                known[key] = Plan(statement, dialect, key[1])
+            except Unplanned:
+                known[key] = None
+        return known[key]
