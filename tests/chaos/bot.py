@@ -52,7 +52,7 @@ class Life:
     api_base: str
     began: float
     moved: timedelta
-    trace: Path
+    trace: Path | None
     kill_at: Point | None = None
     real_ear: bool = False
 
