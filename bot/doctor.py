@@ -38,6 +38,8 @@ def examine(settings: Settings, now: datetime, *, deep: bool = False) -> Iterato
     """Everything there is to say, in the order it is looked at. `deep` reads the whole database."""
     yield from _surroundings(settings, now)
     yield from _folder(settings.data_dir)
+    if settings.files.kind == "local" and _on_another_disk(settings.files.folder, settings.data_dir):
+        yield from _disk(settings.files.folder)
     yield from _database(settings, now, deep=deep)
     yield from _channels(settings)
 
@@ -62,6 +64,18 @@ def _surroundings(settings: Settings, now: datetime) -> Iterator[Finding]:
 def _folder(folder: Path) -> Iterator[Finding]:
     if not folder.is_dir():
         return
+    yield from _disk(folder)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        yield Finding("bad", "doctor.not_writable", {"folder": folder})
+    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
+        yield Finding("hint", "doctor.others_can_read", {"folder": folder})
+
+
+def _on_another_disk(folder: Path, than: Path) -> bool:
+    return folder.is_dir() and than.is_dir() and folder.stat().st_dev != than.stat().st_dev
+
+
+def _disk(folder: Path) -> Iterator[Finding]:
     free_mb = shutil.disk_usage(folder).free // 1_000_000
     values = {"free": free_mb, "folder": folder}
     if free_mb < _NO_DISK_MB:
@@ -70,10 +84,6 @@ def _folder(folder: Path) -> Iterator[Finding]:
         yield Finding("hint", "doctor.disk_low", values)
     else:
         yield Finding("fine", "doctor.disk", values)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        yield Finding("bad", "doctor.not_writable", {"folder": folder})
-    if stat.S_IMODE(folder.stat().st_mode) & 0o077:
-        yield Finding("hint", "doctor.others_can_read", {"folder": folder})
 
 
 def _database(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:

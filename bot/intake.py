@@ -27,7 +27,8 @@ from storage.inbox import Delivery
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 2.0  # how often what waits for a second try is looked for
-SHARED_SWEEP_SECONDS = 0.5  # and what other processes stored
+SHARED_SWEEP_SECONDS = 0.5  # and what other processes stored; or where the last look did not see all
+AT_ONE_LOOK = 20  # people
 GIVE_UP_FETCHING = timedelta(hours=24)  # Telegram forgets a file's address; the platforms keep media for days
 
 
@@ -53,6 +54,9 @@ class Intake:
         self._new: list[tuple[Delivery, asyncio.Future[bool]]] = []
         self._storing: asyncio.Task[None] | None = None
         self._queues: dict[str, deque[Delivery]] = {}
+        # People of whom more may be stored than is lined up: what a death, a hold or a fault left. On SQLite alone.
+        self._behind: set[str] = set()
+        self._counted = database.shared  # until then it may be anybody
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._stopping = False
@@ -129,12 +133,28 @@ class Intake:
             if self._database.shared:
                 await self._work_off_shared(person)
                 return
-            while queue and not self._stopping:
-                if not await self._one(queue[0]):
+            while not self._stopping and (delivery := await self._first(person, queue)) is not None:
+                if not await self._one(delivery):
+                    self._behind.add(person)
                     return
-                queue.popleft()
         finally:
             del self._queues[person]
+
+    async def _first(self, person: str, queue: deque[Delivery]) -> Delivery | None:
+        """What is lined up; of somebody who is behind what is stored, for what came just now must not overtake it."""
+        if person in self._behind or not self._counted:
+            queue.clear()  # all of it is stored
+            waits, delivery = await asyncio.get_running_loop().run_in_executor(self._pool, self._first_stored, person)
+            if waits:
+                return delivery
+            self._behind.discard(person)
+        return queue.popleft() if queue else None
+
+    def _first_stored(self, person: str) -> tuple[bool, Delivery | None]:
+        """Whether anything waits, and the first of it if its time has come."""
+        with self._database.read() as work:
+            delivery = inbox.next_of(work, person, self._now())
+            return delivery is not None or inbox.waits(work, person), delivery
 
     async def _work_off_shared(self, person: str) -> None:
         """The same, of everything that is stored of the person, while nobody else is at it."""
@@ -199,18 +219,29 @@ class Intake:
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            found: list[Delivery] = []
             try:
+                if not self._counted:
+                    self._behind |= await loop.run_in_executor(self._pool, self._left_waiting)
+                    self._counted = True
                 busy = frozenset(self._queues)
                 found = await loop.run_in_executor(self._pool, self._waiting, busy)
                 for delivery in found:
+                    if not self._database.shared:
+                        self._behind.add(delivery.person)
                     self._line_up(delivery)
             except Exception:
                 log.exception("looking for waiting messages failed")
-            await asyncio.sleep(SHARED_SWEEP_SECONDS if self._database.shared else SWEEP_SECONDS)
+            soon = self._database.shared or len(found) == AT_ONE_LOOK
+            await asyncio.sleep(SHARED_SWEEP_SECONDS if soon else SWEEP_SECONDS)
 
     def _waiting(self, busy: frozenset[str]) -> list[Delivery]:
         with self._database.read() as work:
-            return inbox.waiting(work, self._now(), busy)
+            return inbox.waiting(work, self._now(), busy, AT_ONE_LOOK)
+
+    def _left_waiting(self) -> set[str]:
+        with self._database.read() as work:
+            return inbox.waiting_people(work)
 
     def _begin(self, person: str) -> Delivery | None:
         """The first delivery of a person to apply, with the lease on them; None when somebody else is at it."""

@@ -271,12 +271,16 @@ def _lock_file(path: Path) -> Any:
     return handle
 
 
+# Both engines hide parameters: what people wrote would stand in every error of the database, and so in the log.
+
+
 def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
     engine = create_engine(
         url,
         pool_size=4 if reads_only else 1,
         max_overflow=0,
         pool_timeout=60,
+        hide_parameters=True,
         connect_args={"check_same_thread": False},
     )
 
@@ -315,6 +319,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             pool_timeout=60,
             pool_pre_ping=True,
             json_serializer=_as_json,
+            hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:

@@ -21,6 +21,7 @@ _NEXT = (
     .order_by(_INBOX.c.position, _INBOX.c.id)
     .limit(1)
 )
+_WAITS_OF = select(_INBOX.c.id).where(_INBOX.c.state == "new", _INBOX.c.person == bindparam("whose")).limit(1)
 _WAITS = update(_INBOX).where(_INBOX.c.id == bindparam("row_id"), _INBOX.c.state == "new")
 _TAKE = _WAITS.values(state="done", done_at=bindparam("at")).returning(_INBOX.c.id)
 _KEEP = _WAITS.values(message=bindparam("parsed"))
@@ -91,6 +92,16 @@ def next_of(work: Work, person: str, now: datetime) -> Delivery | None:
     """The first delivery of a person that waits to be applied, if its time has come."""
     row = work.run(_NEXT, whose=person).one_or_none()
     return _delivery(row) if row is not None and (row.not_before is None or row.not_before <= now) else None
+
+
+def waits(work: Work, person: str) -> bool:
+    """Whether anything of a person waits to be applied, be its time come or not."""
+    return work.run(_WAITS_OF, whose=person).one_or_none() is not None
+
+
+def waiting_people(work: Work) -> set[str]:
+    """Of whom something waits to be applied."""
+    return set(work.session.scalars(select(InboxRow.person).where(InboxRow.state == "new").distinct()))
 
 
 def load(work: Work, delivery_id: int) -> Delivery | None:

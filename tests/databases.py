@@ -106,6 +106,15 @@ def tidy() -> Iterator[None]:
                 del _made[name]
 
 
+def drop(url: str) -> None:
+    """One database that nobody uses any more; on SQLite its file goes with its folder."""
+    name = make_url(url).database
+    if name in _made:
+        with _administrator() as connection:
+            connection.execute(f'drop database if exists "{name}" with (force)'.encode())
+            del _made[name]
+
+
 @cache
 def server() -> str:
     """The URL of the server's first database; starts the server when nobody did yet."""

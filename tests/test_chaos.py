@@ -19,13 +19,13 @@ async def test_killed_at_fault_points_and_at_any_instant_it_loses_nothing(tmp_pa
     clean = await run(template, [], rng_of(seed), None)
     assert clean.verdict.faults == []
     assert len({point.name for found in clean.points for point in found}) > 40
-    between = await run(template, [Kill(0, Point("after a send", 3))], rng_of(seed), clean.seen)
+    between = await run(template, [Kill(0, Point("after a send", 3))], rng_of(seed), clean)
     assert (between.kills, between.verdict.faults) == (1, [])
     assert 1 <= between.verdict.sent_twice <= 3, "the provider took one a chat, and we died before we noted it"
     for number in range(RUNS):
         rng = rng_of(seed, number)
         kills = plan(rng, seed, number, 1000, clean)
-        outcome = await run(template, kills, rng, clean.seen)
+        outcome = await run(template, kills, rng, clean)
         assert outcome.verdict.faults == [], f"--seed {seed} --only {number}: {[str(kill) for kill in kills]}"
 
 

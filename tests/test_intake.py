@@ -212,3 +212,33 @@ async def test_what_cannot_be_read_is_kept_aside_and_is_no_turn(house: House) ->
     assert await house.gets("1", text("/help"))
     await house.intake.idle()
     assert {key: row.state for key, row in house.rows().items()} == {"x": "dead", "1": "done"}
+
+
+async def test_what_comes_now_does_not_overtake_what_waits_for_its_file(house: House) -> None:
+    house.door.trouble["门头"] = [ConnectionError("down")]
+    await house.gets("1", photo("门头"))
+    await house.intake.idle()
+    assert house.rows()["1"].state == "new", "held for twenty seconds, a tenth of a second here"
+    await house.gets("2", text("/help"))
+    await house.until_done("1", "2")
+    assert house.order() == ["1", "2"]
+
+
+async def test_what_a_death_left_is_caught_up_with_at_once_and_in_order(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.intake.stop()  # what comes now is stored, and nobody is left to apply it
+    monkeypatch.setattr(bot.intake, "SWEEP_SECONDS", 60)
+    people_ = ["501", "502", *(f"{number}" for number in range(600, 640))]  # more than one look takes
+    for number in range(5):
+        await asyncio.gather(*(house.gets(f"{number}-{person}", text("/help"), person) for person in people_))
+    second = Intake(house.database, house.tools, {"telegram": house.door}, house.clock, lambda: None)
+    await second.start()
+    for person in people_:
+        await second.accept(delivery(person, f"now-{person}", incoming_to_plain(text("/help")), house.clock()))
+    await house.until_done(*(f"{number}-{person}" for number in range(5) for person in people_))
+    await house.until_done(*(f"now-{person}" for person in people_))
+    for person in ("501", "502"):
+        assert house.order(person) == [*(f"{number}-{person}" for number in range(5)), f"now-{person}"]
+    await second.stop()
+    await second.close()

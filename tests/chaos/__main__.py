@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: kill the bot at its fault points and at any instant, and judge what is left.
+"""`python -m tests.chaos`: what `make chaos` runs. `kills` kills the bot at its fault points and at any instant.
 
 `--database postgres`, or the URL of a PostgreSQL server, does the same there.
 """
@@ -9,83 +9,135 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import SystemRandom
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from tests.chaos.kills import Kill, Outcome, Template
 
-@click.command()
+
+@click.group()
+def main() -> None:
+    """The runs that take hours. Each prints its figures and ends with 1 when something was not as promised."""
+
+
+@main.command()
 @click.option("--runs", default=1000, show_default=True)
 @click.option("--seed", type=int, default=None, help="Repeat the runs of a seed.")
 @click.option("--only", type=int, default=None, help="Only this run of the seed.")
 @click.option(
-    "--plan", "kills", multiple=True, help='Only this: kills as a failing run prints them, "0:after a send#3".'
+    "--plan", "plans", multiple=True, help='Only this: kills as a failing run prints them, "0:after a send#3".'
 )
 @click.option("--database", default="sqlite", show_default=True, help="sqlite, postgres, or a PostgreSQL URL.")
 @click.option("--real-ear", is_flag=True, help="The real recogniser, in its process.")
+@click.option("--at-once", default=2, show_default=True, help="So many runs side by side.")
 @click.option("--minutes", type=float, default=None, help="Stop after so long.")
-def main(
-    runs: int, seed: int | None, only: int | None, kills: tuple[str, ...], database: str, real_ear: bool, minutes: float
+def kills(
+    runs: int,
+    seed: int | None,
+    only: int | None,
+    plans: tuple[str, ...],
+    database: str,
+    real_ear: bool,
+    at_once: int,
+    minutes: float | None,
 ) -> None:
     """Kill the whole bot at its fault points and at any instant; 0 lost, 0 twice, or the exit code is 1."""
+    choose(database)
+    seed = SystemRandom().randrange(10**6) if seed is None else seed
+    killing = Killing(runs, seed, database, real_ear, at_once, minutes)
+    sys.exit(asyncio.run(killing.all([only] if only is not None else range(1 if plans else runs), plans)))
+
+
+def choose(database: str) -> None:
+    """Which database the tests use is settled when their modules are read: before any of them is."""
     if database != "sqlite":
         os.environ["ZOUDIAN_TEST_DATABASE"] = "postgres"
         if database != "postgres":
             os.environ["ZOUDIAN_TEST_POSTGRES_URL"] = database
-    seed = SystemRandom().randrange(10**6) if seed is None else seed
-    sys.exit(asyncio.run(_all(runs, seed, only, kills, database, real_ear, minutes)))
 
 
-async def _all(
-    runs: int, seed: int, only: int | None, kills: tuple[str, ...], database: str, real_ear: bool, minutes: float | None
-) -> int:
-    # Which database the tests use is settled when their modules are read.
-    from tests.chaos.kills import Kill, Template, plan, rng_of, run  # noqa: PLC0415
+@dataclass
+class Killing:
+    """Many runs against one that nobody disturbed."""
 
-    began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        template = Template(Path(folder))
-        await run(template, [], rng_of(seed), None, real_ear=real_ear)  # the first one is slow
-        clean = await run(template, [], rng_of(seed), None, real_ear=real_ear)
-        points = [point for found in clean.points for point in found]
-        if clean.verdict.faults:
-            click.echo(f"without a kill: {clean.verdict.faults}")
-            return 1
-        names = len({point.name for point in points})
-        click.echo(f"seed {seed}, {database}: {len(points)} points of {names} kinds, {sum(clean.seconds):.1f} s a run")
-        count, killed, bad, twice = 0, 0, 0, Counter[str]()
-        for number in range(runs) if only is None else [only]:
-            if minutes is not None and time.monotonic() - began > 60 * minutes:
-                break
-            rng = rng_of(seed, number)
-            chosen = [Kill.of(kill) for kill in kills] or plan(rng, seed, number, runs, clean)
-            shown = " ".join(f'--plan "{kill}"' for kill in chosen)
-            try:
-                outcome = await run(template, chosen, rng, clean.seen, real_ear=real_ear)
-            except AssertionError as trouble:
-                bad += 1
-                click.echo(f"run {number} ({shown}): {trouble}")
-                continue
-            finally:
-                count += 1
-            killed += outcome.kills
-            if outcome.verdict.faults:
-                bad += 1
-                click.echo(f"run {number} ({shown}):")
-                for fault in outcome.verdict.faults:
-                    click.echo(f"    {fault}")
-            if outcome.verdict.sent_twice:
-                twice[str(chosen[0]).split(":")[1].split("#")[0] if "#" in str(chosen[0]) else "an instant"] += 1
-            if count % 50 == 0:
-                click.echo(f"{count} runs, {killed} kills, {bad} bad, {time.monotonic() - began:.0f} s")
-            if kills:
-                break
+    runs: int
+    seed: int
+    database: str
+    real_ear: bool = False
+    at_once: int = 2
+    minutes: float | None = None
+    count: int = 0
+    killed: int = 0
+    bad: int = 0
+    twice: Counter[str] = field(default_factory=Counter)
+    began: float = field(default_factory=time.monotonic)
+
+    async def all(self, numbers: "list[int] | range", plans: tuple[str, ...]) -> int:
+        from tests.chaos.kills import Template, rng_of, run  # noqa: PLC0415 - see `choose`
+
+        with tempfile.TemporaryDirectory() as folder:
+            template = Template(Path(folder))
+            rng = rng_of(self.seed)
+            first = await run(template, [], rng, None, real_ear=self.real_ear)  # it is slow, and may see too little
+            clean = await run(template, [], rng, first, real_ear=self.real_ear)
+            if faults := first.verdict.faults + clean.verdict.faults:
+                click.echo(f"without a kill: {faults}")
+                return 1
+            points = [point for found in clean.points for point in found]
+            kinds, seconds = len({point.name for point in points}), sum(clean.seconds)
+            click.echo(
+                f"seed {self.seed}, {self.database}: {len(points)} points of {kinds} kinds, {seconds:.1f} s a run"
+            )
+            left = iter(numbers)
+            await asyncio.gather(*(self._some(template, clean, left, plans) for _ in range(self.at_once)))
         click.echo(
-            f"{database}: {count} runs, {killed} kills, {bad} bad; runs with a message sent twice, by first kill: "
-            f"{dict(twice.most_common()) or 0}; {time.monotonic() - began:.0f} s; seed {seed}"
+            f"{self.database}: {self.count} runs, {self.killed} kills, {self.bad} bad; runs with a message sent twice, "
+            f"by first kill: {dict(self.twice.most_common()) or 0}; {time.monotonic() - self.began:.0f} s; "
+            f"seed {self.seed}"
         )
-    return 1 if bad else 0
+        return 1 if self.bad else 0
+
+    async def _some(self, template: "Template", clean: "Outcome", left: Iterator[int], plans: tuple[str, ...]) -> None:
+        for number in left:  # all share it
+            if self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes:
+                return
+            await self._one(template, clean, number, plans)
+            if self.count % 50 == 0:
+                passed = time.monotonic() - self.began
+                click.echo(f"{self.count} runs, {self.killed} kills, {self.bad} bad, {passed:.0f} s")
+
+    async def _one(self, template: "Template", clean: "Outcome", number: int, plans: tuple[str, ...]) -> None:
+        from tests.chaos.kills import Kill, plan, rng_of, run  # noqa: PLC0415 - see `choose`
+
+        rng = rng_of(self.seed, number)
+        chosen = [Kill.of(text) for text in plans] or plan(rng, self.seed, number, self.runs, clean)
+        shown = " ".join(f'--plan "{kill}"' for kill in chosen)
+        try:
+            outcome = await run(template, chosen, rng, clean, real_ear=self.real_ear)
+        except AssertionError as trouble:
+            self.bad += 1
+            click.echo(f"run {number} ({shown}): {trouble}")
+            return
+        finally:
+            self.count += 1
+        self.killed += outcome.kills
+        if outcome.verdict.faults:
+            self.bad += 1
+            click.echo(f"run {number} ({shown}):")
+            for fault in outcome.verdict.faults:
+                click.echo(f"    {fault}")
+        if outcome.verdict.sent_twice:
+            self.twice[_kind(chosen[0])] += 1
+
+
+def _kind(kill: "Kill") -> str:
+    return str(kill).partition(":")[2].partition("#")[0] if "#" in str(kill) else "an instant"
 
 
 if __name__ == "__main__":

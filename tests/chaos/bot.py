@@ -4,6 +4,9 @@ All of it is the product's: the app, the Telegram channel with its library and s
 the ear is quick: it knows the few notes of these runs by heart, for a thousand runs of a real one would take days.
 With `real_ear` it is the real one, in its process of its own.
 
+Two waits are shorter than the product's, so that a thousand runs take an hour and not a day: a worker that died is
+given up after 2 seconds without a word and not after 20.
+
 Importing this module builds the vocabulary, which takes a second; a process forked from one that imported it starts
 at once.
 """
@@ -22,12 +25,15 @@ from bot.wiring import SAMPLE_FIRM, TEST_MODEL
 from handlers.messages import Media
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber, Transcript
+from scheduler.worker import Worker
 from storage.database import Database
 from storage.files import key_of
 from storage.inbox import Delivery
 from tests.botapi.server import TOKEN
 from tests.chaos.points import FaultPoints, Point
 from tests.telegramfirm import EAR, Clock, firm_tools, sample_database
+
+BEAT, SILENT = 0.25, 2.0  # seconds
 
 # What is said in three clips of the sample firm, as far as these runs need it: a deal, a day, no root cause.
 NOTES = {
@@ -46,7 +52,7 @@ class Life:
     api_base: str
     began: float
     moved: timedelta
-    trace: Path
+    trace: Path | None
     kill_at: Point | None = None
     real_ear: bool = False
 
@@ -100,8 +106,10 @@ async def _serve(life: Life) -> None:
     channel = PointedChannel(TelegramSettings(TOKEN, api_base=life.api_base), poll_s=1, pause_s=0.02)
     channel.points = points
     channel.abilities = replace(ABILITIES, pace=None)  # Telegram's pace would make a run of a second one of ten
-    clock = Clock(moved=life.moved, began=life.began)
-    await App(database, firm_tools(life.folder), _ear(life), [channel], now=clock).start()
+    clock, tools, ear = Clock(moved=life.moved, began=life.began), firm_tools(life.folder), _ear(life)
+    app = App(database, tools, ear, [channel], now=clock)
+    app.worker = Worker(database, tools, ear, clock, app.sender.wake, beat=BEAT, silent=SILENT)
+    await app.start()
     await asyncio.Event().wait()
 
 
