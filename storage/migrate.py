@@ -31,6 +31,21 @@ def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
             command.upgrade(config, "head")
 
 
+def migrate_within(connection: Connection, scripts: Path = SCRIPTS) -> None:
+    """As `migrate`, in a transaction that is open already and commits or rolls back with it. For PostgreSQL, whose
+    tables can be made in the transaction that fills them.
+    """
+    connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+    config = _config(scripts)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def revision_of(connection: Connection) -> str | None:
+    """As `current`, on a connection that is open."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
 def migrate_down(database: Database, revision: str = "base", scripts: Path = SCRIPTS) -> None:
     """Walk back to an older shape; what only newer tables hold is lost."""
     with _alembic(database, scripts) as config:
@@ -40,7 +55,7 @@ def migrate_down(database: Database, revision: str = "base", scripts: Path = SCR
 def current(database: Database) -> str | None:
     """The revision a database is at; None for one without our tables."""
     with database.connection() as connection:
-        return MigrationContext.configure(connection).get_current_revision()
+        return revision_of(connection)
 
 
 def newest(scripts: Path = SCRIPTS) -> str | None:
