@@ -24,7 +24,7 @@ from storage import server_copy
 from storage.database import Database, kept_out, moved_mark
 from storage.files import FileLost, Files, force, key_of
 from storage.migrate import knows
-from storage.move import is_empty
+from storage.move import check_empty
 
 FORM: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -141,8 +141,7 @@ def restore_to_server(
     raises, and what server_copy.fill raises.
     """
     room.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not is_empty(database):
-        raise NotEmpty(database.url.render_as_string(hide_password=True))
+    check_empty(database)
     arriving = room / f"{DATABASE}.restoring"
     with kept_out(arriving):
         try:
@@ -172,7 +171,7 @@ def _arrive(
 
 
 def _copy(database: Database, copy: Path, copying: Progress) -> None:
-    """One consistent moment, and the bot writes on meanwhile: SQLite's online backup in one step, PostgreSQL's snapshot."""
+    """One consistent moment, and the bot writes on: SQLite's online backup in one step, PostgreSQL's snapshot."""
     copy.unlink(missing_ok=True)
     with _private(copy):
         pass

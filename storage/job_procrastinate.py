@@ -39,15 +39,15 @@ _AGAIN = text(
 )
 _DROP = text("update procrastinate_jobs set status = 'cancelled' where id = :job and status = 'failed' returning id")
 _KEPT_AS = {"ready": "todo", "running": "doing", "dead": "failed", "dropped": "cancelled"}
-_SINCE = "(select max(at) from procrastinate_events where job_id = jobs.id)"
 _EVERY = text(
-    "select id, task_name, args, lock, status::text as status, attempts, "
-    f"coalesce(scheduled_at, least({_SINCE}, now()), now()) as at "  # noqa: S608 - a constant of ours
+    "select id, task_name, args, lock, status::text as status, attempts, coalesce(scheduled_at, "
+    "least((select max(at) from procrastinate_events where job_id = jobs.id), now()), now()) as at "
     "from procrastinate_jobs as jobs where queue_name = :queue and status::text = any(:states) order by id"
 )
 _BRING = text(
     "insert into procrastinate_jobs (id, queue_name, task_name, lock, args, status, scheduled_at, attempts) "
-    "values (:id, :queue, :task, :lock, cast(:args as jsonb), cast(:status as procrastinate_job_status), :at, :attempts)"
+    "values (:id, :queue, :task, :lock, cast(:args as jsonb), "
+    "cast(:status as procrastinate_job_status), :at, :attempts)"
 )
 _SET_ASIDE_AT = text("insert into procrastinate_events (job_id, type, at) values (:id, 'failed', :at)")
 _COUNT_ON = text(
@@ -55,7 +55,8 @@ _COUNT_ON = text(
     "having max(id) is not null"
 )
 _OLDEST_DUE = text(
-    f"select min(coalesce(scheduled_at, least({_SINCE}, now()))) from procrastinate_jobs as jobs "  # noqa: S608 - as above
+    "select min(coalesce(scheduled_at, "
+    "least((select max(at) from procrastinate_events where job_id = jobs.id), now()))) from procrastinate_jobs as jobs "
     "where status = 'todo' and (scheduled_at is null or scheduled_at <= :now)"
 )
 
@@ -166,7 +167,7 @@ def oldest_due(work: Work, now: datetime) -> datetime | None:
 
 
 def stuck(work: Work, silent: float) -> int:
-    return len(_at_once(_manager(work).get_stalled_jobs(seconds_since_heartbeat=silent)))
+    return len(list(_at_once(_manager(work).get_stalled_jobs(seconds_since_heartbeat=silent))))
 
 
 def _again_or_dead(work: Work, job: Job, at: datetime) -> bool:

@@ -98,9 +98,7 @@ def drop(work: Work, job_id: int, reason: str) -> bool:
 
 def every(work: Work) -> list[Kept]:
     rows = work.run(select(_JOB).order_by(_JOB.c.id))
-    return [
-        Kept(row.id, row.task, row.args, row.lock, row.state, row.run_at, row.tries, row.error) for row in rows
-    ]
+    return [Kept(row.id, row.task, row.args, row.lock, row.state, row.run_at, row.tries, row.error) for row in rows]
 
 
 def bring(work: Work, kept: Sequence[Kept]) -> None:

@@ -8,7 +8,7 @@ there before the commit: two bots on two databases would be worse than none.
 import json
 import os
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -66,14 +66,11 @@ def move(
         if found:
             raise Damaged("; ".join(found[:3]))
         moved: dict[str, Content] = {}
-        try:
-            with source.read() as old, empty_place(target) as new:
-                moved = table_copy.copy(old, new, progress)
-                if dry_run:
-                    raise _OnlyTried
-                _mark(path, target, now)
-        except _OnlyTried:
-            pass
+        with suppress(_OnlyTried), source.read() as old, empty_place(target) as new:
+            moved = table_copy.copy(old, new, progress)
+            if dry_run:
+                raise _OnlyTried
+            _mark(path, target, now)
     return moved
 
 
@@ -106,15 +103,10 @@ def empty_place(database: Database) -> Iterator[Work]:
             work.flush()
 
 
-def is_empty(database: Database) -> bool:
-    """Whether a look finds nothing to be overwritten, so that nobody waits for the end to be told."""
-    try:
-        with empty_place(database):
-            raise _OnlyTried
-    except _OnlyTried:
-        return True
-    except NotEmpty:
-        return False
+def check_empty(database: Database) -> None:
+    """Raises NotEmpty, InUse or OtherRevision at once, so that nobody waits for the end to be told."""
+    with suppress(_OnlyTried), empty_place(database):
+        raise _OnlyTried
 
 
 def _alone_with_the_tables(work: Work) -> None:

@@ -1,11 +1,11 @@
 """Every row of one database into another that is empty, whichever of the two engines each of them is.
 
-One piece of code for three things: moving a firm to PostgreSQL, a backup of PostgreSQL, and restoring one there. Rows are
-read and written as plain values; what came out at the other end is read again and compared, table by table, by the
-number of rows and by their digest.
+One piece of code for three things: moving a firm to PostgreSQL, a backup of PostgreSQL, and restoring one there. Rows
+are read and written as plain values; what came out at the other end is read again and compared, table by table, by
+the number of rows and by their digest.
 
-What the other engine cannot hold is treated as a running bot would treat it: PostgreSQL's texts hold no NUL, its JSON no
-Infinity and NaN. Leases are left behind, they are about processes. Slow work goes through the jobs' seam.
+What the other engine cannot hold is treated as a running bot would treat it: PostgreSQL's texts hold no NUL, its JSON
+no Infinity and NaN. Leases are left behind, they are about processes. Slow work goes through the jobs' seam.
 """
 
 import hashlib
@@ -117,7 +117,7 @@ def _copy_table(source: Work, target: Work, table: Table, more: Callable[[int], 
         if target.dialect == "postgresql":
             _count_on(target, table)
     except (DBAPIError, UnicodeError) as trouble:
-        raise Unfit(table.name, _without_words(trouble)) from None
+        raise Unfit(table.name, without_words(trouble)) from None
     return held
 
 
@@ -131,10 +131,7 @@ def _pieces(work: Work, table: Table, fit_for: str) -> Iterator[list[dict[str, A
     names = [column.name for column in table.columns]
     fit = [_fit_of(column, fit_for) for column in table.columns]
     for rows in work.run(query).partitions():
-        yield [
-            {name: fitting(value) for name, fitting, value in zip(names, fit, row, strict=True)}
-            for row in rows
-        ]
+        yield [{name: fitting(value) for name, fitting, value in zip(names, fit, row, strict=True)} for row in rows]
 
 
 def _read(column: Column[Any], dialect: str) -> Any:
@@ -149,14 +146,14 @@ def _fit_of(column: Column[Any], dialect: str) -> Callable[[Any], Any]:
         return _standard if dialect == "postgresql" else _as_text
     if isinstance(column.type, Float):
         return _same if dialect == "postgresql" else _number
-    return storable_or_same
+    return _text_or_same
 
 
 def _same(value: Any) -> Any:
     return value
 
 
-def storable_or_same(value: Any) -> Any:
+def _text_or_same(value: Any) -> Any:
     return storable(value) if isinstance(value, str) else value
 
 
@@ -209,7 +206,7 @@ def _work(kept: list[jobs.Kept]) -> list[str]:
     )
 
 
-def _without_words(trouble: Exception) -> str:
+def without_words(trouble: Exception) -> str:
     """A driver's sentence may repeat the row; PostgreSQL's first line does not."""
     original = getattr(trouble, "orig", trouble)
     said = getattr(getattr(original, "diag", None), "message_primary", None)
