@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
-from storage import health
+from storage import alerts, health
 from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, knows, newest
 
@@ -22,6 +22,7 @@ LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long 
 VERY_LATE: Final = timedelta(minutes=10)
 _LOW_DISK_MB: Final = 1000
 _NO_DISK_MB: Final = 100
+MISSED_SHOWN: Final = timedelta(days=7)
 JOB_LATE: Final = timedelta(minutes=10)  # a queue of voice notes is no fault, only to be known
 CLOCKS_APART: Final = timedelta(seconds=2)
 CLOCKS_FAR_APART: Final = timedelta(seconds=30)
@@ -117,7 +118,7 @@ def _database(settings: Settings, now: Callable[[], datetime], *, deep: bool) ->
         yield Finding("bad", "doctor.unreachable", {"detail": type(error).__name__})
         return
     try:
-        yield from _inside(database, now, running=running, deep=deep)
+        yield from _inside(database, now, ZoneInfo(settings.limits.time_zone), running=running, deep=deep)
     except Exception as error:
         # The driver's own words; SQLAlchemy's would repeat the statement.
         reason = getattr(error, "orig", None) or type(error).__name__
@@ -126,7 +127,9 @@ def _database(settings: Settings, now: Callable[[], datetime], *, deep: bool) ->
         database.close()
 
 
-def _inside(database: Database, clock: Callable[[], datetime], *, running: bool, deep: bool) -> Iterator[Finding]:
+def _inside(
+    database: Database, clock: Callable[[], datetime], zone: ZoneInfo, *, running: bool, deep: bool
+) -> Iterator[Finding]:
     if database.shared:
         yield from _server(database, clock)
     revision = current(database)
@@ -148,12 +151,16 @@ def _inside(database: Database, clock: Callable[[], datetime], *, running: bool,
         if found:
             yield Finding("bad", "doctor.damaged", {"detail": found[:3]})
         else:
-            yield Finding("fine", "doctor.whole")
+            yield Finding("fine", "doctor.readable" if database.shared else "doctor.whole")
     with database.read() as work:
         seen = health.look(work, now)
+        missed = alerts.missed(work, now - MISSED_SHOWN)
     yield from _waiting(seen, now, running=running)
     if seen.dead:
         yield Finding("hint", "doctor.dead", {"count": seen.dead})
+    if missed:
+        last = f"{missed[-1].due_at.astimezone(zone):%Y-%m-%d %H:%M}"
+        yield Finding("hint", "doctor.missed", {"count": len(missed), "last": last})
     if seen.stuck_jobs and not running:
         yield Finding("hint", "doctor.jobs_stuck", {"count": seen.stuck_jobs})
     elif seen.stuck_jobs:

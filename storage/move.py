@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import OperationalError
 
 from storage import table_copy
@@ -85,14 +85,8 @@ def check_revision(source: Database) -> None:
 def empty_place(database: Database) -> Iterator[Work]:
     """A transaction in a PostgreSQL database without rows, in which the tables are made and nobody else writes."""
     with database.connection() as connection:
-        revision = revision_of(connection)
-        if revision is None:
-            foreign = sorted(inspect(connection).get_table_names())
-            if foreign:
-                raise NotEmpty(", ".join(foreign[:3]))
-        elif not knows(revision):
-            raise OtherRevision("target", revision, newer=True)
-        migrate_within(connection)
+        if _our_revision(connection) != newest():
+            migrate_within(connection)
         with closing(Work(connection)) as work:
             table_copy.set_idle_limit_aside(work)
             _alone_with_the_tables(work)
@@ -105,8 +99,23 @@ def empty_place(database: Database) -> Iterator[Work]:
 
 def check_empty(database: Database) -> None:
     """Raises NotEmpty, InUse or OtherRevision at once, so that nobody waits for the end to be told."""
+    with database.connection() as connection:
+        if _our_revision(connection) is None:
+            return
     with suppress(_OnlyTried), empty_place(database):
         raise _OnlyTried
+
+
+def _our_revision(connection: Connection) -> str | None:
+    """At which revision; None where there is no table at all."""
+    revision = revision_of(connection)
+    if revision is None:
+        foreign = sorted(inspect(connection).get_table_names())
+        if foreign:
+            raise NotEmpty(", ".join(foreign[:3]))
+    elif not knows(revision):
+        raise OtherRevision("target", revision, newer=True)
+    return revision
 
 
 def _alone_with_the_tables(work: Work) -> None:

@@ -25,7 +25,8 @@ from storage.evidence import Note
 from storage.files import LocalFiles
 from storage.migrate import current
 from storage.tables import InboxRow
-from tests.databases import POSTGRES, postgres_only, postgres_url, sqlite_only, sqlite_url
+from tests.chatfirm import template
+from tests.databases import POSTGRES, database_url, postgres_only, postgres_url, sqlite_only, sqlite_url
 from tests.telegramfirm import delivery
 
 LONG_AGO = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)
@@ -46,7 +47,7 @@ def open_place(folder: Path, monkeypatch: pytest.MonkeyPatch, *, postgres: bool 
 
 
 def url_of(folder: Path, *, postgres: bool = POSTGRES) -> str:
-    return postgres_url(folder, "zoudian.db") if postgres else sqlite_url(folder / "data", "zoudian.db")
+    return (postgres_url if postgres else sqlite_url)(folder / "data", "zoudian.db")
 
 
 def held_in(url: str) -> dict[str, object]:
@@ -73,8 +74,8 @@ def jobs_in(url: str) -> list[jobs.Kept]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A firm with three voice notes and a login key."""
+    database_url(tmp_path / "firm" / "data", "zoudian.db", like=template())
     home = open_place(tmp_path / "firm", monkeypatch)
-    assert zoudian("import", str(SAMPLE_FIRM)).exit_code == 0
     (home / "data" / "cookie.key").write_bytes(b"k" * 32)
     files = LocalFiles(home / "data" / "files")
     with closing(Database(url_of(home))) as database:
