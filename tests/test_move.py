@@ -21,18 +21,16 @@ from bot.cli import main
 from bot.replay import Replay
 from bot.script import read_script
 from bot.script_check import check
-from handlers.tools import Tools
 from storage import evidence, inbox, jobs, outbox, table_copy
 from storage.database import Database, DatabaseBusy, DatabaseMoved, moved_mark
 from storage.evidence import Note
-from storage.files import LocalFiles
 from storage.migrate import migrate
 from storage.move import NotEmpty, OtherRevision, move
 from storage.outbox import Outgoing
 from storage.table_copy import Differs, Unfit
 from storage.tables import InboxRow, NoteRow, OutboxRow, ProductRow
 from tests import databases
-from tests.chatfirm import TRANSCRIPTS, _first_tools
+from tests.chatfirm import TRANSCRIPTS, tools_in
 from tests.databases import sqlite_url
 from tests.telegramfirm import delivery
 
@@ -102,7 +100,7 @@ def test_a_conversation_goes_on_as_if_nothing_had_happened(
     script = read_script(script_file.read_text(encoding="utf-8"), script_file)
     acting = [number for number, line in enumerate(script.lines) if line.acts]
     middle = acting[len(acting) // 2]
-    tools = Tools(_first_tools().limits, LocalFiles(tmp_path / "files"), _first_tools().flow, _first_tools().ear)
+    tools = tools_in(tmp_path)
     with closing(old(path)) as database:
         replay = Replay(database, tools)
         for line in script.lines[:middle]:
@@ -131,14 +129,14 @@ at: 2026-11-23 14:00
 rep: [place 29.93011 120.49827 live accuracy=10]
 rep: [photo 兰亭.jpg]
 """
-NOTE = "rep: [voice 解决了解冻的问题，老板要了五箱小酥肉，竞品缺货。 12s]"
+NOTE = "rep: [voice 小结.ogg 12s]\nheard: 解决了解冻的问题，老板要了五箱小酥肉，竞品缺货。"
 
 
 def test_what_was_under_way_is_finished_there(path: Path, target: Database, tmp_path: Path) -> None:
     """An open visit, a voice note that waits to be heard, its answer not sent yet, a reminder to come, and an undo of
     what was done before.
     """
-    tools = Tools(_first_tools().limits, LocalFiles(tmp_path / "files"), _first_tools().flow, _first_tools().ear)
+    tools = tools_in(tmp_path)
     with closing(old(path)) as database:
         before = Replay(database, tools)
         before.run(read_script(MORNING))
@@ -158,10 +156,10 @@ def test_what_was_under_way_is_finished_there(path: Path, target: Database, tmp_
     assert "已收到 12 秒语音" in heard[0]
     assert "兰亭农家乐 · 拜访小结" in heard[1]
     assert "订单：金牌小酥肉 5箱" in heard[1]
-    for words, answer in (("撤销", "撤销"), (NOTE.removeprefix("rep: "), "小结"), ("确认", "拜访已记录：兰亭农家乐")):
-        for line in read_script(f"rep: {words}").lines:
+    for lines, answer in (("rep: 撤销", "撤销"), (NOTE, "小结"), ("rep: 确认", "拜访已记录：兰亭农家乐")):
+        for line in read_script(lines).lines:
             after.play(line)
-        assert answer in after.turns[-1].said[-1].text, words
+        assert answer in " ".join(said.text for said in after.turns[-1].said), lines
     after.play(read_script("at: 2026-11-24 09:00").lines[0])
     assert any("跟进提醒：柯桥老灶台酒家" in said.text for said in after.turns[-1].said)
 
@@ -342,10 +340,10 @@ def test_what_comes_out_otherwise_than_it_went_in_is_noticed(path: Path, tmp_pat
         migrate(other)
         with source.read() as reading, other.work() as writing:
             table_copy.copy(reading, writing)
-            for table in ("outlet", "employee", "product", "competitor", "revision"):
-                writing.run(text(f"delete from {table}"))
+            for table in reversed(table_copy.tables()):
+                writing.run(table.delete())
             writing.run(text(trigger))
-            with pytest.raises(Differs, match="^outlet$"):
+            with pytest.raises(Differs, match=r"^outlet$"):
                 table_copy.copy(reading, writing)
 
 
@@ -369,11 +367,11 @@ def _move_and_die(path: Path, url: str, step: int) -> None:
             mark(*arguments)
             os.kill(os.getpid(), signal.SIGKILL)
 
-        storage.move._mark = mark_and_die
+        vars(storage.move)["_mark"] = mark_and_die
     move(path, target, NOW, progress=die)
 
 
-@pytest.mark.parametrize("step", [1, 4, 9, 12, -1])
+@pytest.mark.parametrize("step", [1, 4, 9, 11, -1])
 def test_killed_at_any_moment_the_target_is_as_empty_as_before_and_it_can_be_done_again(
     path: Path, target: Database, step: int
 ) -> None:
