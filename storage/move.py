@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from storage import table_copy
-from storage.database import Database, Work, kept_out, moved_mark
+from storage.database import Database, DatabaseAway, Work, kept_out, moved_mark
 from storage.files import force
 from storage.health import damage_of
 from storage.migrate import current, knows, migrate_within, newest, revision_of
@@ -58,7 +58,7 @@ def move(
     """Bring the firm in the SQLite file `path` into PostgreSQL; what each table holds.
 
     With `dry_run` everything is done and compared, and then taken back. Raises DatabaseBusy while a bot has the file,
-    and NotEmpty, InUse, OtherRevision, Damaged, table_copy.Unfit, table_copy.Differs, OSError.
+    and NotEmpty, InUse, OtherRevision, Damaged, DatabaseAway, table_copy.Unfit, table_copy.Differs, OSError.
     """
     with kept_out(path), closing(Database(f"sqlite:///{path}", reads_only=True)) as source:
         check_revision(source)
@@ -83,8 +83,11 @@ def check_revision(source: Database) -> None:
 
 @contextmanager
 def empty_place(database: Database) -> Iterator[Work]:
-    """A transaction in a PostgreSQL database without rows, in which the tables are made and nobody else writes."""
-    with database.connection() as connection:
+    """A transaction in a PostgreSQL database without rows, in which the tables are made and nobody else writes.
+
+    Raises NotEmpty, InUse, OtherRevision, and DatabaseAway where the server goes away before the end.
+    """
+    with _told_when_lost(database), database.connection() as connection:
         if _our_revision(connection) != newest():
             migrate_within(connection)
         with closing(Work(connection)) as work:
@@ -95,6 +98,16 @@ def empty_place(database: Database) -> Iterator[Work]:
                 raise NotEmpty(", ".join(rows[:3]))
             yield work
             work.flush()
+
+
+@contextmanager
+def _told_when_lost(database: Database) -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as trouble:
+        if not trouble.connection_invalidated:
+            raise
+        raise DatabaseAway(database.url.render_as_string(hide_password=True)) from None
 
 
 def check_empty(database: Database) -> None:

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -117,6 +118,8 @@ def _copy_table(source: Work, target: Work, table: Table, more: Callable[[int], 
         if target.dialect == "postgresql":
             _count_on(target, table)
     except (DBAPIError, UnicodeError) as trouble:
+        if _connection_is_lost(trouble):
+            raise
         raise Unfit(table.name, without_words(trouble)) from None
     return held
 
@@ -130,8 +133,9 @@ def _pieces(work: Work, table: Table, fit_for: str) -> Iterator[list[dict[str, A
     query = select(*(_read(column, work.dialect) for column in table.columns)).execution_options(yield_per=PIECE)
     names = [column.name for column in table.columns]
     fit = [_fit_of(column, fit_for) for column in table.columns]
-    for rows in work.run(query).partitions():
-        yield [{name: fitting(value) for name, fitting, value in zip(names, fit, row, strict=True)} for row in rows]
+    with closing(work.run(query)) as result:
+        for rows in result.partitions():
+            yield [{name: one(value) for name, one, value in zip(names, fit, row, strict=True)} for row in rows]
 
 
 def _read(column: Column[Any], dialect: str) -> Any:
@@ -204,6 +208,10 @@ def _work(kept: list[jobs.Kept]) -> list[str]:
     return sorted(
         json.dumps([one.id, one.task, one.args, one.lock, one.state, one.tries], sort_keys=True) for one in kept
     )
+
+
+def _connection_is_lost(trouble: Exception) -> bool:
+    return isinstance(trouble, DBAPIError) and trouble.connection_invalidated
 
 
 def without_words(trouble: Exception) -> str:

@@ -18,6 +18,9 @@ from click.testing import CliRunner, Result
 from sqlalchemy import select
 
 from bot.cli import SAMPLE_FIRM, main
+from bot.replay import Replay
+from bot.script import read_script
+from bot.script_check import check
 from bot.stand_in import made_photo
 from storage import evidence, inbox, jobs, table_copy
 from storage.database import Database
@@ -25,7 +28,7 @@ from storage.evidence import Note
 from storage.files import LocalFiles
 from storage.migrate import current
 from storage.tables import InboxRow
-from tests.chatfirm import template
+from tests.chatfirm import TRANSCRIPTS, template, tools_in
 from tests.databases import POSTGRES, database_url, postgres_only, postgres_url, sqlite_only, sqlite_url
 from tests.telegramfirm import delivery
 
@@ -44,6 +47,13 @@ def open_place(folder: Path, monkeypatch: pytest.MonkeyPatch, *, postgres: bool 
     monkeypatch.chdir(folder)
     monkeypatch.setenv("ZOUDIAN_DATA__URL", url_of(folder, postgres=postgres))
     return folder
+
+
+def open_firm(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """As `open_place`, with the sample firm there."""
+    (folder / "data").mkdir(mode=0o700, parents=True)
+    database_url(folder / "data", "zoudian.db", like=template())
+    return open_place(folder, monkeypatch)
 
 
 def url_of(folder: Path, *, postgres: bool = POSTGRES) -> str:
@@ -74,8 +84,7 @@ def jobs_in(url: str) -> list[jobs.Kept]:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A firm with three voice notes and a login key."""
-    database_url(tmp_path / "firm" / "data", "zoudian.db", like=template())
-    home = open_place(tmp_path / "firm", monkeypatch)
+    home = open_firm(tmp_path / "firm", monkeypatch)
     (home / "data" / "cookie.key").write_bytes(b"k" * 32)
     files = LocalFiles(home / "data" / "files")
     with closing(Database(url_of(home))) as database:
@@ -349,6 +358,32 @@ def test_a_database_without_tables_is_no_backup_either(tmp_path: Path, monkeypat
     assert refused.exit_code == 3
     assert "zoudian migrate" in refused.stderr
     assert not (tmp_path / "b.tar").exists()
+
+
+@pytest.mark.parametrize("name", ["undo_each", "two_visits", "postpone_reminder"])
+def test_after_a_restore_the_bot_goes_on_where_it_was(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a conversation, a backup, everything gone, a restore, and the other half as it is written."""
+    file = next(one for one in TRANSCRIPTS if one.stem == name)
+    script = read_script(file.read_text(encoding="utf-8"), file)
+    middle = [number for number, line in enumerate(script.lines) if line.acts]
+    half = middle[len(middle) // 2]
+    home = open_firm(tmp_path / "firm", monkeypatch)
+    tools = tools_in(home / "data")
+    with closing(Database(url_of(home))) as database:
+        replay = Replay(database, tools)
+        for line in script.lines[:half]:
+            replay.play(line, file.parent)
+    made = zoudian("backup", str(tmp_path / "b.tar"))
+    assert made.exit_code == 0, made.stderr
+    place = open_place(tmp_path / "elsewhere", monkeypatch)
+    assert zoudian("restore", str(tmp_path / "b.tar")).exit_code == 0
+    with closing(Database(url_of(place))) as database:
+        replay.database, replay.tools = database, tools_in(place / "data")
+        for line in script.lines[half:]:
+            replay.play(line, file.parent)
+        assert [str(item) for item in check(replay, script)] == []
 
 
 @pytest.mark.parametrize("to_postgres", [False, True], ids=["to-sqlite", "to-postgres"])

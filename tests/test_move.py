@@ -22,10 +22,10 @@ from bot.replay import Replay
 from bot.script import read_script
 from bot.script_check import check
 from storage import evidence, inbox, jobs, outbox, table_copy
-from storage.database import Database, DatabaseBusy, DatabaseMoved, moved_mark
+from storage.database import Database, DatabaseAway, DatabaseBusy, DatabaseMoved, moved_mark
 from storage.evidence import Note
 from storage.migrate import migrate
-from storage.move import NotEmpty, OtherRevision, move
+from storage.move import InUse, NotEmpty, OtherRevision, move
 from storage.outbox import Outgoing
 from storage.table_copy import Differs, Unfit
 from storage.tables import InboxRow, NoteRow, OutboxRow, ProductRow
@@ -387,6 +387,31 @@ def test_killed_at_any_moment_the_target_is_as_empty_as_before_and_it_can_be_don
     assert move(path, target, NOW)["employee"].rows == 11
     with pytest.raises(DatabaseMoved):
         old(path)
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_a_server_that_goes_away_meanwhile_is_told_as_that(path: Path, target: Database, step: int) -> None:
+    steps = []
+
+    def cut(done: int, total: int) -> None:
+        steps.append(done)
+        if len(steps) == step:
+            with closing(Database(target.url.render_as_string(hide_password=False))) as other, other.work() as work:
+                ours = "zoudian-" + target.holder
+                kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = :ours"
+                work.run(text(kill), ours=ours)
+
+    with pytest.raises(DatabaseAway):
+        move(path, target, NOW, progress=cut)
+    assert tables_in(target) == []
+    assert not moved_mark(path).exists()
+
+
+def test_not_while_somebody_has_the_tables_in_hand(path: Path, target: Database) -> None:
+    migrate(target)
+    with closing(Database(target.url.render_as_string(hide_password=False))) as other, other.work() as work:
+        inbox.accept(work, delivery("501", "k", {}, NOW))
+        refused_with(path, target, InUse)
 
 
 # --- the command
