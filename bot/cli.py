@@ -45,7 +45,8 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "doctor": ("bot.upkeep_commands", "doctor", "体检：数据库、磁盘、没发出去的、模型、令牌、时钟"),
     "dead": ("bot.dead_commands", "dead", "放弃了的消息、任务、发送：列出、重试、丢弃"),
     "backup": ("bot.upkeep_commands", "backup", "备份成一个文件，机器人不用停"),
-    "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录"),
+    "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录，或空的 PostgreSQL"),
+    "move-to-postgres": ("bot.move_command", "move_to_postgres", "把公司从 SQLite 搬到 PostgreSQL：先核对，全对了才算"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
     "rules": ("bot.report_commands", "rules", "理解小结的规则准不准：按业务员的确认和更正统计"),
@@ -142,7 +143,7 @@ def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
     """The firm's database as it is."""
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
 
-    with _opening(settings):
+    with opening(settings):
         try:
             database = Database(settings.database_url)
         except DatabaseBusy as busy:
@@ -154,9 +155,9 @@ def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
 
 
 @contextmanager
-def _opening(settings: "Settings") -> Iterator[None]:
+def opening(settings: "Settings") -> Iterator[None]:
     """Makes the data folder; ends with exit code 3 and what to do where the database cannot be opened."""
-    from storage.database import DatabaseAway, NoDriver  # noqa: PLC0415
+    from storage.database import DatabaseAway, DatabaseMoved, NoDriver  # noqa: PLC0415
 
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,6 +166,9 @@ def _opening(settings: "Settings") -> Iterator[None]:
         stop(SURROUNDINGS, "cli.no_database", file=settings.data_dir, detail=error.strerror)
     except DatabaseAway as away:
         stop(SURROUNDINGS, "cli.server_away", url=away)
+    except DatabaseMoved as moved:
+        mark, to = moved.args
+        stop(SURROUNDINGS, "cli.moved", mark=mark, to=to)
     except NoDriver:
         stop(SURROUNDINGS, "cli.no_driver")
 
@@ -175,7 +179,7 @@ def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
     from storage.migrate import migrate  # noqa: PLC0415
 
-    with _opening(settings):
+    with opening(settings):
         try:
             database, running = Database(settings.database_url), False
             migrate(database)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import click
@@ -11,10 +11,12 @@ from bot import spooled_requests
 from bot.cli import DATA_PROBLEM, USAGE, readable_database, say, settings_of, stop
 from bot.settings import Settings
 from bot.spooled_requests import Request
-from storage import set_aside
+from storage import alerts, set_aside
+from storage.alerts import Missed
 from storage.set_aside import Item
 
 _ERROR_SHOWN = 120
+MISSED_LISTED = timedelta(days=30)
 Names = click.argument("names", metavar="[编号]...", nargs=-1)
 All = click.option("--all", "everything", is_flag=True, help="全部。")
 
@@ -28,14 +30,19 @@ def dead() -> None:
 @click.option("--json", "as_json", is_flag=True, help="输出 JSON。")
 @click.pass_context
 def list_(context: click.Context, as_json: bool) -> None:
-    """列出每一条：编号、是什么、谁的、什么时候、试了几次、为什么。不显示消息内容。"""
+    """列出每一条：编号、是什么、谁的、什么时候、试了几次、为什么。不显示消息内容。
+
+    停机太久、过了时限没有补发的定时推送列在后面，只供知道。
+    """
     settings = settings_of(context)
     with readable_database(settings) as (database, _), database.read() as work:
         found = set_aside.listed(work)
+        missed = alerts.missed(work, datetime.now(UTC) - MISSED_LISTED)
     if as_json:
-        click.echo(json.dumps([_plain(item) for item in found], ensure_ascii=False, indent=2))
+        plain = [_plain(item) for item in found] + [_plain_missed(one) for one in missed]
+        click.echo(json.dumps(plain, ensure_ascii=False, indent=2))
         return
-    for line in _lines(found, ZoneInfo(settings.limits.time_zone)):
+    for line in _lines(found, missed, ZoneInfo(settings.limits.time_zone)):
         click.echo(line)
 
 
@@ -93,10 +100,9 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
     click.echo(say("dead.dropped" if reason else "dead.retried", count=done))
 
 
-def _lines(found: Sequence[Item], zone: ZoneInfo) -> Iterator[str]:
+def _lines(found: Sequence[Item], missed: Sequence[Missed], zone: ZoneInfo) -> Iterator[str]:
     if not found:
         yield say("dead.nothing")
-        return
     for item in found:
         yield say(
             "dead.line",
@@ -107,8 +113,29 @@ def _lines(found: Sequence[Item], zone: ZoneInfo) -> Iterator[str]:
             tries=item.tries,
             error=" ".join(item.error.split())[:_ERROR_SHOWN],
         )
-    yield ""
-    yield say("dead.next")
+    if found:
+        yield ""
+        yield say("dead.next")
+    if missed:
+        yield ""
+        yield say("dead.missed_head")
+    for one in missed:
+        at = f"{one.due_at.astimezone(zone):%Y-%m-%d %H:%M}"
+        yield say("dead.missed", at=at, what=say(f"missed_push.{one.schedule}"), hours=_hours_late(one))
+
+
+def _hours_late(one: Missed) -> int:
+    return round((one.found_at - one.due_at).total_seconds() / 3600)
+
+
+def _plain_missed(one: Missed) -> dict[str, object]:
+    return {
+        "name": f"missed-{one.schedule}-{one.due_at:%Y-%m-%d}",
+        "what": one.schedule,
+        "at": one.due_at.isoformat(),
+        "found_at": one.found_at.isoformat(),
+        "can_retry": False,
+    }
 
 
 def _plain(item: Item) -> dict[str, object]:

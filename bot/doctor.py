@@ -3,7 +3,8 @@
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
-from storage import health
-from storage.database import Database
+from storage import alerts, health
+from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, knows, newest
 
 Level = Literal["fine", "hint", "bad"]
@@ -21,6 +22,10 @@ LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long 
 VERY_LATE: Final = timedelta(minutes=10)
 _LOW_DISK_MB: Final = 1000
 _NO_DISK_MB: Final = 100
+MISSED_SHOWN: Final = timedelta(days=7)
+JOB_LATE: Final = timedelta(minutes=10)  # a queue of voice notes is no fault, only to be known
+CLOCKS_APART: Final = timedelta(seconds=2)
+CLOCKS_FAR_APART: Final = timedelta(seconds=30)
 _CLOCK_SLACK: Final = timedelta(minutes=2)
 _BUILT: Final = 2026  # no machine's clock is right that stands before the year this was written in
 
@@ -36,11 +41,15 @@ class Finding:
 
 def examine(settings: Settings, now: datetime, *, deep: bool = False) -> Iterator[Finding]:
     """Everything there is to say, in the order it is looked at. `deep` reads the whole database."""
+    began = time.monotonic()
+
+    def clock() -> datetime:
+        return now + timedelta(seconds=time.monotonic() - began)
+
     yield from _surroundings(settings, now)
-    yield from _folder(settings.data_dir)
-    if settings.files.kind == "local" and _on_another_disk(settings.files.folder, settings.data_dir):
-        yield from _disk(settings.files.folder)
-    yield from _database(settings, now, deep=deep)
+    for folder in _folders(settings):
+        yield from _folder(folder)
+    yield from _database(settings, clock, deep=deep)
     yield from _channels(settings)
 
 
@@ -59,6 +68,13 @@ def _surroundings(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield Finding("fine", "doctor.model", {"model": Path(settings.transcribe.model).name})
     else:
         yield Finding("hint", "doctor.no_model", {"model": settings.transcribe.model})
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Ours, and that of the files where it is elsewhere or on another disk."""
+    ours, kept = settings.data_dir, settings.files
+    apart = not kept.folder.is_relative_to(ours) or _on_another_disk(kept.folder, ours)
+    return [ours, kept.folder] if kept.kind == "local" and apart else [ours]
 
 
 def _folder(folder: Path) -> Iterator[Finding]:
@@ -86,23 +102,31 @@ def _disk(folder: Path) -> Iterator[Finding]:
         yield Finding("fine", "doctor.disk", values)
 
 
-def _database(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Finding]:
-    running = True  # other machines may be at work on a server
-    path = settings.sqlite_path
+def _database(settings: Settings, now: Callable[[], datetime], *, deep: bool) -> Iterator[Finding]:
+    path, running = settings.sqlite_path, True
     if path is not None:
         if not path.is_file():
             yield Finding("bad", "doctor.no_database", {"file": path})
             return
+        mark = moved_mark(path)
+        if mark.exists():
+            yield Finding("bad", "doctor.moved", {"file": path, "to": moved_to(mark), "mark": mark})
         pid = health.holder(path)
         running = pid is not None
         yield Finding("fine", "doctor.running" if running else "doctor.not_running", {"pid": pid, "file": path})
     try:
         database = Database(settings.database_url, reads_only=True)
+    except DatabaseAway as away:
+        yield Finding("bad", "doctor.server_away", {"url": away})
+        return
+    except NoDriver:
+        yield Finding("bad", "doctor.no_driver")
+        return
     except Exception as error:  # whatever the driver says, the others are still to be looked at
         yield Finding("bad", "doctor.unreachable", {"detail": type(error).__name__})
         return
     try:
-        yield from _inside(database, now, running=running, deep=deep)
+        yield from _inside(database, now, ZoneInfo(settings.limits.time_zone), running=running, deep=deep)
     except Exception as error:
         # The driver's own words; SQLAlchemy's would repeat the statement.
         reason = getattr(error, "orig", None) or type(error).__name__
@@ -111,7 +135,11 @@ def _database(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Find
         database.close()
 
 
-def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> Iterator[Finding]:
+def _inside(
+    database: Database, clock: Callable[[], datetime], zone: ZoneInfo, *, running: bool, deep: bool
+) -> Iterator[Finding]:
+    if database.shared:
+        yield from _server(database, clock)
     revision = current(database)
     if revision is not None and not knows(revision):
         yield Finding("bad", "doctor.newer", {"revision": revision, "newest": newest()})
@@ -119,17 +147,32 @@ def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> 
     if revision != newest():
         yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
         return
+    yield Finding("fine", "doctor.revision", {"revision": revision})
+    if database.shared:
+        with database.read() as work:
+            alive = health.alive(work, database.holder)
+        running = alive.processes > 0
+        yield from _who_is_alive(alive)
+    now = clock()
     if deep:
         found = health.damage_of(database)
         if found:
             yield Finding("bad", "doctor.damaged", {"detail": found[:3]})
         else:
-            yield Finding("fine", "doctor.whole")
+            yield Finding("fine", "doctor.readable" if database.shared else "doctor.whole")
     with database.read() as work:
         seen = health.look(work, now)
+        missed = alerts.missed(work, now - MISSED_SHOWN)
     yield from _waiting(seen, now, running=running)
     if seen.dead:
         yield Finding("hint", "doctor.dead", {"count": seen.dead})
+    if missed:
+        last = f"{missed[-1].due_at.astimezone(zone):%Y-%m-%d %H:%M}"
+        yield Finding("hint", "doctor.missed", {"count": len(missed), "last": last})
+    if seen.stuck_jobs and not running:
+        yield Finding("hint", "doctor.jobs_stuck", {"count": seen.stuck_jobs})
+    elif seen.stuck_jobs:
+        yield Finding("bad", "doctor.jobs_stuck", {"count": seen.stuck_jobs})
     if seen.unreachable:
         yield Finding("hint", "doctor.people_unreachable", {"count": seen.unreachable})
     if seen.for_their_person:
@@ -138,6 +181,33 @@ def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> 
         yield Finding("bad", "doctor.token", {"name": name.partition(":")[0], "detail": trouble})
     if seen.newest is not None and seen.newest > now + _CLOCK_SLACK:
         yield Finding("bad", "doctor.clock_back", {"minutes": round((seen.newest - now).total_seconds() / 60)})
+
+
+def _server(database: Database, clock: Callable[[], datetime]) -> Iterator[Finding]:
+    """It answered. What is due is decided by our clock, who lives by the server's: the two should agree."""
+    url = database.url.render_as_string(hide_password=True)
+    yield Finding("fine", "doctor.server", {"version": database.version, "url": url})
+    with database.read() as work:
+        before = clock()
+        theirs = health.server_time(work)
+        ours = before + (clock() - before) / 2
+    apart = abs(theirs - ours)
+    if apart < CLOCKS_APART:
+        yield Finding("fine", "doctor.server_clock")
+    else:
+        level: Level = "bad" if apart >= CLOCKS_FAR_APART else "hint"
+        yield Finding(level, "doctor.server_clock_off", {"seconds": round(apart.total_seconds())})
+
+
+def _who_is_alive(alive: health.Alive) -> Iterator[Finding]:
+    if not alive.processes:
+        yield Finding("fine", "doctor.nobody")
+        return
+    yield Finding("fine", "doctor.alive", {"count": alive.processes, "workers": alive.workers})
+    if not alive.workers:
+        yield Finding("hint", "doctor.no_worker")
+    if alive.polled:
+        yield Finding("fine", "doctor.polling", {"names": alive.polled})
 
 
 def _waiting(seen: health.Health, now: datetime, *, running: bool) -> Iterator[Finding]:
@@ -157,6 +227,9 @@ def _waiting(seen: health.Health, now: datetime, *, running: bool) -> Iterator[F
             yield Finding("fine", fine, values)
         else:
             yield Finding("bad" if age >= VERY_LATE else "hint", late, values)
+    waits = now - seen.oldest_job if seen.oldest_job is not None else timedelta(0)
+    if waits >= JOB_LATE:
+        yield Finding("hint", "doctor.jobs_late", {"count": seen.jobs, "minutes": round(waits.total_seconds() / 60)})
 
 
 def _channels(settings: Settings) -> Iterator[Finding]:

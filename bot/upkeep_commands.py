@@ -1,22 +1,21 @@
 """zoudian doctor, backup, restore: for whoever looks after the machine."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from bot.cli import DATA_PROBLEM, SURROUNDINGS, USAGE, progress_bar, say, settings_of, stop
+from bot.cli import DATA_PROBLEM, SURROUNDINGS, USAGE, opening, say, settings_of, stop
+from bot.copying import progress_bars, told_copying
 from bot.doctor import examine
 from bot.settings import Settings
 from storage import backup as archives
 from storage.backup import BadBackup, Manifest, NotEmpty
 from storage.database import Database, DatabaseBusy
 from storage.files import keys_in, open_files
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 _MARKS = {"fine": "✓", "hint": "!", "bad": "✗"}
 
@@ -49,31 +48,28 @@ def doctor(context: click.Context, *, deep: bool, as_json: bool) -> None:
 @click.option("--without-files", is_flag=True, help="不打包照片和语音，只列出它们的 SHA-256。")
 @click.pass_context
 def backup(context: click.Context, target: Path, *, without_files: bool) -> None:
-    """把数据库、照片和语音、网页登录密钥备份成一个 tar 文件。机器人不用停。
+    """把数据库、照片和语音、网页登录密钥备份成一个 tar 文件。机器人不用停。SQLite 和 PostgreSQL 一样，可以互相恢复。
 
     里面是公司的全部内容，请像数据目录一样保管。令牌和密码不在里面。语音模型也不在里面，可以重新下载。
     """
     settings = settings_of(context)
-    path = _sqlite_path(settings)
+    path = settings.sqlite_path
     if target.exists():
         stop(USAGE, "backup.exists", file=target)
-    if not path.is_file():
+    if path is not None and not path.is_file():
         stop(SURROUNDINGS, "backup.no_database", file=path)
     try:
-        database = _opened(settings)
-        try:
-            with progress_bar(1, "backup.packing") as bar:
-                manifest = archives.make(
-                    database,
-                    open_files(settings.files),
-                    target,
-                    datetime.now(UTC),
-                    with_files=not without_files,
-                    cookie_key=settings.data_dir / archives.COOKIE_KEY,
-                    progress=lambda done, total: _move(bar, done, total),
-                )
-        finally:
-            database.close()
+        with _opened(settings) as database, told_copying(database), progress_bars() as bars:
+            manifest = archives.make(
+                database,
+                open_files(settings.files),
+                target,
+                datetime.now(UTC),
+                with_files=not without_files,
+                cookie_key=settings.data_dir / archives.COOKIE_KEY,
+                progress=bars("backup.packing"),
+                copying=bars("backup.reading"),
+            )
     except BadBackup as bad:
         stop(DATA_PROBLEM, "backup.damaged", file=path, detail=bad.detail)
     except OSError as error:
@@ -88,25 +84,34 @@ def backup(context: click.Context, target: Path, *, without_files: bool) -> None
 @click.argument("archive", metavar="文件", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.pass_context
 def restore(context: click.Context, archive: Path) -> None:
-    """从备份恢复。只恢复到没有数据库的数据目录，机器人要停着；先核对每个文件和每张表的行数，全对了才放进去。"""
+    """从备份恢复。只恢复到没有数据库的数据目录（或空的 PostgreSQL 数据库），机器人要停着。
+
+    先核对每个文件和每张表的行数，全对了才放进去。
+    """
     settings = settings_of(context)
-    path = _sqlite_path(settings)
     kept = settings.files
+    path = settings.sqlite_path or settings.data_dir
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        stop(SURROUNDINGS, "cli.cannot_write", path=settings.data_dir, detail=error.strerror or error)
-    present = keys_in(kept.folder) if kept.kind == "local" else set()
-    try:
-        with progress_bar(1, "restore.unpacking") as bar:
-            manifest, missing = archives.restore(
-                archive,
-                path,
-                open_files(kept),
-                present,
-                settings.data_dir / archives.COOKIE_KEY,
-                lambda done, total: _move(bar, done, total),
-            )
+        present = keys_in(kept.folder) if kept.kind == "local" else set()
+        key = settings.data_dir / archives.COOKIE_KEY
+        with progress_bars() as bars:
+            moving = bars("restore.unpacking")
+            if settings.sqlite_path is not None:
+                done = archives.restore(archive, settings.sqlite_path, open_files(kept), present, key, moving)
+            else:
+                with _opened(settings) as database, told_copying(database):
+                    done = archives.restore_to_server(
+                        archive,
+                        database,
+                        settings.data_dir,
+                        open_files(kept),
+                        present,
+                        key,
+                        moving,
+                        bars("restore.writing"),
+                    )
+        manifest, missing = done
     except DatabaseBusy as busy:
         stop(SURROUNDINGS, "cli.busy", file=busy)
     except NotEmpty as refused:
@@ -120,23 +125,16 @@ def restore(context: click.Context, archive: Path) -> None:
         click.echo(say("restore.missing", count=len(missing), names=missing[:3]), err=True)
 
 
-def _sqlite_path(settings: Settings) -> Path:
-    if settings.sqlite_path is None:
-        stop(USAGE, "backup.postgres")
-    return settings.sqlite_path
-
-
-def _opened(settings: Settings) -> Database:
+@contextmanager
+def _opened(settings: Settings) -> Iterator[Database]:
     """The database as it is: beside the bot where it runs, and with the file to ourselves where it does not."""
-    try:
-        return Database(settings.database_url)
-    except DatabaseBusy:
-        return Database(settings.database_url, reads_only=True)
-
-
-def _move(bar: "ProgressBar[int]", done: int, total: int) -> None:
-    bar.length = total
-    bar.update(done - bar.pos)
+    with opening(settings):
+        try:
+            database = Database(settings.database_url)
+        except DatabaseBusy:
+            database = Database(settings.database_url, reads_only=True)
+    with closing(database):
+        yield database
 
 
 def _tell(key: str, file: Path, manifest: Manifest) -> None:

@@ -18,6 +18,7 @@ from storage import alerts, evidence, figures, firm, follow_ups, people, rep_fig
 from storage.database import Work
 
 LAST_VISITS = 3
+SHOWN_DAYS = 5
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
@@ -37,6 +38,19 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
         made += 1
         tell(work, manager.code, alert_reply(alert_id, day, found), now, f"alert:{alert_id}", "alert")
     return made
+
+
+def missed(work: Work, days: Sequence[date], now: datetime) -> int:
+    """Tell every manager that the alerts of these days were not made: their silence was no good news. How many."""
+    shown = [day_text(day) for day in days]
+    if len(shown) > SHOWN_DAYS:
+        shown = [shown[0], "…", shown[-1]]
+    reply = Reply(Say("alert.missed", {"days": shown}))
+    managers = [person for person in people.staff(work) if person.active and person.manages]
+    return sum(
+        len(tell(work, person.code, reply, now, f"alert_missed:{days[-1]}:{person.code}", "notice"))
+        for person in managers
+    )
 
 
 def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: date, limits: Limits) -> list[Finding]:

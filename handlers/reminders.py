@@ -15,24 +15,26 @@ from storage import firm, follow_ups
 from storage.database import Work
 
 LATE = timedelta(minutes=10)  # how much later than planned a tick may come
+LATE_ENOUGH_TO_SAY = timedelta(hours=1)  # the machine was off; the rep is told when the reminder was meant to come
 DONE, POSTPONE, LOST = "done", "postpone", "lost"
 
 
 def remind(work: Work, now: datetime, limits: Limits) -> int:
     """Queue every reminder that is due; how many 待办 were reminded of. Outside working hours it waits.
 
-    One that was meant for the last moment of the day is still in time a few minutes later.
+    None is too late to be sent: the 待办 is open as long as the rep says nothing, and one that comes late says so. One
+    that was meant for the last moment of the day is still in time a few minutes later.
     """
     due = follow_ups.to_remind(work, now, take=True)
     if follow_up.waking(now, limits) > now:
         due = [todo for todo in due if now - todo.remind_at <= LATE]
     for todo in due:
-        tell(work, todo.rep, _reminder(work, todo), now, f"todo:{todo.id}:{todo.postponed}", "reminder")
+        tell(work, todo.rep, _reminder(work, todo, now, limits), now, f"todo:{todo.id}:{todo.postponed}", "reminder")
         follow_ups.save(work, replace(todo, reminded_at=now))
     return len(due)
 
 
-def _reminder(work: Work, todo: FollowUp) -> Reply:
+def _reminder(work: Work, todo: FollowUp, now: datetime, limits: Limits) -> Reply:
     outlet = firm.outlet(work, todo.outlet)
     say = Say(
         "todo.remind",
@@ -43,6 +45,9 @@ def _reminder(work: Work, todo: FollowUp) -> Reply:
             "what": todo.what,
         },
     )
+    if now - todo.remind_at > LATE_ENOUGH_TO_SAY:
+        meant = _local(todo.remind_at, limits)
+        say = Say("lines", {"lines": [say, Say("todo.came_late", {"at": meant})]})
     return Reply(say, _choices(), about="todo", subject=todo.id, step="todo")
 
 
@@ -115,5 +120,9 @@ def _outlet_name(work: Work, todo: FollowUp) -> str:
 
 
 def _moment(turn: Turn, at: datetime) -> str:
-    local = at.astimezone(ZoneInfo(turn.tools.limits.time_zone))
+    return _local(at, turn.tools.limits)
+
+
+def _local(at: datetime, limits: Limits) -> str:
+    local = at.astimezone(ZoneInfo(limits.time_zone))
     return f"{local.month}月{local.day}日 {local:%H:%M}"

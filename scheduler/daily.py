@@ -2,7 +2,7 @@
 fell due while the machine was off is made up once, or noted as too late.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -15,6 +15,7 @@ from rules.limits import Limits
 from storage import alerts
 from storage.database import Database, Work
 
+LOOKING_BACK = timedelta(days=31)  # what is older is not even noted: a machine that began without a clock, in 1970
 _DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -51,15 +52,18 @@ def evening_trigger(limits: Limits) -> CronTrigger:
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """A push that comes round: when it is due, and what makes it for one local day; how many were made."""
+    """A push that comes round: when it is due, and what makes it for one local day; how many were made. `missed` tells
+    those concerned of the days for which it came too late.
+    """
 
     name: str
     trigger: Callable[[Limits], CronTrigger]
     make: Callable[[Work, date, datetime, Limits], int]
+    missed: Callable[[Work, Sequence[date], datetime], int] | None = None
 
 
 RECURRING = (
-    Recurring("daily_alert", alert_trigger, handler_alerts.daily),
+    Recurring("daily_alert", alert_trigger, handler_alerts.daily, handler_alerts.missed),
     Recurring("group_digest", evening_trigger, group_digest.daily),
     Recurring("rules_report", evening_trigger, rules_watch.nightly),
 )
@@ -67,19 +71,26 @@ RECURRING = (
 
 def recurring_pushes(database: Database, limits: Limits, now: datetime) -> int:
     """Make every push that fell due since the last tick; how many were made."""
-    return sum(_make_due(one, database, limits, now) for one in RECURRING)
+    return sum(make_due(one, database, limits, now) for one in RECURRING)
 
 
-def _make_due(push: Recurring, database: Database, limits: Limits, now: datetime) -> int:
-    """One push for each of its due moments. A first start owes nothing of the past."""
+def make_due(push: Recurring, database: Database, limits: Limits, now: datetime) -> int:
+    """One push for each of its due moments, whoever else does the same. A first start owes nothing of the past; what is
+    later than the catch-up limit is noted, and those concerned are told once that they did not get it.
+    """
     zone = ZoneInfo(limits.time_zone)
     with database.work() as work:
-        last = alerts.last_due(work, push.name, now)
-    made = 0
-    for due in due_times(push.trigger(limits), last, now):
-        day = due.astimezone(zone).date()
-        late = now - due > timedelta(hours=limits.alert_catch_up_hours)
+        last = max(alerts.last_due(work, push.name, now), now - LOOKING_BACK)
+    due = [(at.astimezone(zone).date(), at) for at in due_times(push.trigger(limits), last, now)]
+    made, limit = 0, now - timedelta(hours=limits.alert_catch_up_hours)
+    late = [(day, at) for day, at in due if at < limit]
+    if late:
         with database.work() as work:
-            if alerts.occurred(work, push.name, day, due, "late" if late else "made", now) and not late:
+            days = [day for day, at in late if alerts.occurred(work, push.name, day, at, alerts.LATE, now)]
+            if days and push.missed is not None:
+                made += push.missed(work, days, now)
+    for day, at in due[len(late) :]:
+        with database.work() as work:
+            if alerts.occurred(work, push.name, day, at, alerts.MADE, now):
                 made += push.make(work, day, now, limits)
     return made

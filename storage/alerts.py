@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import select, update
+from sqlalchemy import exists, select, update
 
 from rules.anomalies import Anomaly, Finding
 from storage.database import Work, insert
 from storage.tables import AlertRow, OccurrenceRow, ScheduleRow
+
+MADE, LATE = "made", "late"  # what became of an occurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,36 @@ def of_day(work: Work, manager: str, day: date) -> list[Alert]:
     return [_alert(row) for row in rows]
 
 
-def last_due(work: Work, schedule: str, start: datetime) -> datetime:
-    """How far a schedule was dealt with; one seen for the first time counts from `start`."""
-    first = insert(work, ScheduleRow).values(name=schedule, last_due=start).on_conflict_do_nothing()
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A push that was found due so late that it was not made any more."""
+
+    schedule: str
+    due_at: datetime
+    found_at: datetime
+
+
+def missed(work: Work, since: datetime) -> list[Missed]:
+    """What fell due since then and was left out as too late, oldest first."""
+    rows = work.session.scalars(
+        select(OccurrenceRow)
+        .where(OccurrenceRow.outcome == LATE, OccurrenceRow.due_at >= since)
+        .order_by(OccurrenceRow.due_at, OccurrenceRow.schedule)
+    )
+    return [Missed(row.schedule, row.due_at, row.made_at) for row in rows]
+
+
+def last_due(work: Work, schedule: str, now: datetime) -> datetime:
+    """How far a schedule was dealt with; one seen for the first time counts from `now`.
+
+    A first start with a clock that was ahead counts from when it was put right: what falls due until then must not be
+    passed over. Where an occurrence says that a later moment was dealt with, it was.
+    """
+    first = insert(work, ScheduleRow).values(name=schedule, last_due=now).on_conflict_do_nothing()
     work.session.execute(first)
+    dealt_with = exists().where(OccurrenceRow.schedule == schedule, OccurrenceRow.due_at >= ScheduleRow.last_due)
+    ahead = update(ScheduleRow).where(ScheduleRow.name == schedule, ScheduleRow.last_due > now, ~dealt_with)
+    work.session.execute(ahead.values(last_due=now).execution_options(synchronize_session=False))
     return work.session.get_one(ScheduleRow, schedule).last_due
 
 

@@ -20,9 +20,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from storage.database import Database, kept_out
+from storage import server_copy
+from storage.database import Database, kept_out, moved_mark
 from storage.files import FileLost, Files, force, key_of
 from storage.migrate import knows
+from storage.move import check_empty
 
 FORM: Final = 1
 MANIFEST: Final = "manifest.json"
@@ -73,14 +75,17 @@ def make(
     with_files: bool,
     cookie_key: Path | None = None,
     progress: Progress = lambda done, total: None,
+    copying: Progress = lambda done, total: None,
 ) -> Manifest:
-    """Write the archive; whole or not at all. `database` may be one that a running bot has for writing.
+    """Write the archive; whole or not at all. `database` may be one that a running bot has for writing. On PostgreSQL
+    `copying` is told of the rows, `progress` of the files.
 
-    Raises OSError where it cannot be written, BadBackup where the database itself is damaged.
+    Raises OSError where it cannot be written, BadBackup where the database itself is damaged, and on PostgreSQL what
+    server_copy.dump raises.
     """
     copy, part = Path(f"{target}.copy"), Path(f"{target}.part")
     try:
-        _copy(database, copy)
+        _copy(database, copy, copying)
         manifest = _manifest(copy, files, now, with_files=with_files)
         with _private(part) as out, tarfile.open(fileobj=out, mode="w") as tar:
             _add(tar, MANIFEST, json.dumps(_plain(manifest), ensure_ascii=False, indent=1).encode())
@@ -107,21 +112,12 @@ def restore(
     """
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with kept_out(target):
-        for path in (target, Path(f"{target}-wal"), Path(f"{target}-journal")):
+        for path in (target, Path(f"{target}-wal"), Path(f"{target}-journal"), moved_mark(target)):
             if path.exists() and path.stat().st_size:
                 raise NotEmpty(str(path))
         arriving = Path(f"{target}.restoring")
         try:
-            with _opened(archive) as tar:
-                manifest = _read_manifest(tar)
-                foreign = present - set(manifest.files)
-                if foreign:
-                    raise NotEmpty(sorted(foreign)[0])
-                key = _unpack(tar, manifest, arriving, files, progress)
-            _check(arriving, manifest)
-            if key and not cookie_key.exists():
-                with _private(cookie_key) as out:
-                    out.write(key)
+            manifest = _arrive(archive, arriving, files, present, cookie_key, progress)
             os.replace(arriving, target)
             force(target.parent)
         finally:
@@ -129,11 +125,65 @@ def restore(
     return manifest, [name for name in manifest.files if not files.exists(name)]
 
 
-def _copy(database: Database, copy: Path) -> None:
-    """SQLite's online backup in one step: one consistent moment, and the bot writes on meanwhile."""
+def restore_to_server(
+    archive: Path,
+    database: Database,
+    room: Path,
+    files: Files,
+    present: set[str],
+    cookie_key: Path,
+    progress: Progress,
+    copying: Progress,
+) -> tuple[Manifest, list[str]]:
+    """As `restore`, into an empty PostgreSQL database. `room` is a folder with space for the database on its way.
+
+    The rows come last, in one transaction, and are read again and compared before it ends. Raises what `restore`
+    raises, and what server_copy.fill raises.
+    """
+    room.mkdir(mode=0o700, parents=True, exist_ok=True)
+    check_empty(database)
+    arriving = room / f"{DATABASE}.restoring"
+    with kept_out(arriving):
+        try:
+            manifest = _arrive(archive, arriving, files, present, cookie_key, progress)
+        except BaseException:
+            arriving.unlink(missing_ok=True)
+            raise
+    server_copy.fill(arriving, database, copying)
+    return manifest, [name for name in manifest.files if not files.exists(name)]
+
+
+def _arrive(
+    archive: Path, arriving: Path, files: Files, present: set[str], cookie_key: Path, progress: Progress
+) -> Manifest:
+    """Everything but the database is in place afterwards, and that lies in `arriving`, checked."""
+    with _opened(archive) as tar:
+        manifest = _read_manifest(tar)
+        foreign = present - set(manifest.files)
+        if foreign:
+            raise NotEmpty(sorted(foreign)[0])
+        key = _unpack(tar, manifest, arriving, files, progress)
+    _check(arriving, manifest)
+    if key and not cookie_key.exists():
+        with _private(cookie_key) as out:
+            out.write(key)
+    return manifest
+
+
+def _copy(database: Database, copy: Path, copying: Progress) -> None:
+    """One consistent moment, and the bot writes on: SQLite's online backup in one step, PostgreSQL's snapshot."""
     copy.unlink(missing_ok=True)
     with _private(copy):
         pass
+    if database.shared:
+        server_copy.dump(database, copy, copying)
+    else:
+        _copy_file(database, copy)
+    with copy.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _copy_file(database: Database, copy: Path) -> None:
     source: Any = database.reader.raw_connection()
     try:
         with closing(sqlite3.connect(copy)) as made:
@@ -141,8 +191,6 @@ def _copy(database: Database, copy: Path) -> None:
             made.execute("PRAGMA journal_mode=DELETE")  # one file, without a -wal beside it
     finally:
         source.close()
-    with copy.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def _manifest(copy: Path, files: Files, now: datetime, *, with_files: bool) -> Manifest:

@@ -58,6 +58,10 @@ class DatabaseBusy(Exception):
     """Another process has this SQLite file open for writing. The argument is the file."""
 
 
+class DatabaseMoved(Exception):
+    """The firm of this SQLite file was moved to PostgreSQL. Arguments: the mark that says so, and where to."""
+
+
 class DatabaseAway(Exception):
     """The PostgreSQL server does not answer or lets nobody in. The argument is its address, without the password."""
 
@@ -189,7 +193,11 @@ class Database:
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
         elif self.url.get_backend_name() == "sqlite":
-            self._lock = _lock_file(Path(str(self.url.database) + ".lock"))
+            path = Path(str(self.url.database))
+            mark = moved_mark(path)
+            if mark.exists():
+                raise DatabaseMoved(str(mark), moved_to(mark))
+            self._lock = _lock_file(Path(f"{path}.lock"))
             self.writer = _sqlite_engine(url, reads_only=False)
             self.reader = _sqlite_engine(url, reads_only=True)
         else:
@@ -239,6 +247,24 @@ class Database:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def moved_mark(path: Path) -> Path:
+    """What stands beside a SQLite file whose firm lives on PostgreSQL now, so that nobody goes on with the old one."""
+    return Path(f"{path}.moved")
+
+
+def moved_to(mark: Path) -> str:
+    """Where to, without the password; ? where the mark cannot be read."""
+    try:
+        return str(json.loads(mark.read_text(encoding="utf-8"))["to"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "?"
+
+
+def shown(url: str) -> str:
+    """The URL of a database as people may see it."""
+    return _known(url).render_as_string(hide_password=True)
 
 
 def password_in(url: str) -> str:
@@ -318,7 +344,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             max_overflow=_POSTGRES_CONNECTIONS,
             pool_timeout=60,
             pool_pre_ping=True,
-            json_serializer=_as_json,
+            json_serializer=as_standard_json,
             hide_parameters=True,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
@@ -332,7 +358,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
     return engine
 
 
-def _as_json(value: Any) -> str:
+def as_standard_json(value: Any) -> str:
     """JSON as the standard has it: PostgreSQL refuses Infinity and NaN, which Python writes and SQLite keeps. In their
     place stands the greatest number there is, which no rule takes for a position or an amount either.
     """

@@ -7,15 +7,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DBAPIError
 
-from storage import jobs
-from storage.database import Database, Work
+from storage import jobs, leases, table_copy
+from storage.database import Database, Work, session_name
 from storage.tables import AccountRow, ApiTokenRow, InboxRow, OutboxRow
 
 # The WAL-reset bug: with two writing connections a file could be damaged. Mended in 3.51.3 and in these two branches.
 _MENDED = (3, 51, 3)
 _MENDED_BRANCHES = ((3, 44, 6), (3, 50, 7))
+
+POLLING = "polling:"  # what the lease on a channel that one process alone may receive on begins with
+_SESSIONS = text(
+    "select count(distinct application_name) from pg_stat_activity where datname = current_database() "
+    "and application_name like :ours and application_name <> :mine"
+)
+_WORKERS = text(
+    "select count(*) from procrastinate_workers "
+    "where last_heartbeat > clock_timestamp() - make_interval(secs => :seconds)"
+)
+_CLOCK = text("select clock_timestamp()")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +44,19 @@ class Health:
     unreachable: int
     newest: datetime | None
     token_troubles: tuple[tuple[str, str], ...]
+    oldest_job: datetime | None
+    stuck_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Who is at work on a PostgreSQL database: processes of ours with a connection, those of them that say that they
+    run jobs, and what is being polled.
+    """
+
+    processes: int
+    workers: int
+    polled: tuple[str, ...]
 
 
 def look(work: Work, now: datetime) -> Health:
@@ -61,7 +86,23 @@ def look(work: Work, now: datetime) -> Health:
         unreachable=session.scalar(select(func.count()).where(AccountRow.reachable.is_(False))) or 0,
         newest=session.scalar(select(func.max(InboxRow.received_at))),
         token_troubles=tuple((name, trouble or "") for name, trouble in troubles),
+        oldest_job=jobs.oldest_due(work, now),
+        stuck_jobs=jobs.stuck(work),
     )
+
+
+def alive(work: Work, but: str) -> Alive:
+    """As the server sees it now. `but` is the process that asks: it is not counted."""
+    sessions = work.run(_SESSIONS, ours=session_name("") + "%", mine=session_name(but)).scalar_one()
+    workers = work.run(_WORKERS, seconds=jobs.SILENT_SECONDS).scalar_one()
+    polled = (name.split(":", 2)[1] for name in leases.held(work) if name.startswith(POLLING))
+    return Alive(sessions, workers, tuple(sorted(set(polled))))
+
+
+def server_time(work: Work) -> datetime:
+    """What the clock of a PostgreSQL server says."""
+    at: datetime = work.run(_CLOCK).scalar_one()
+    return at
 
 
 def sqlite_version() -> str:
@@ -83,8 +124,23 @@ def damage(connection: Connection) -> list[str]:
 
 
 def damage_of(database: Database) -> list[str]:
+    """What cannot be read, trying all of it."""
+    if database.shared:
+        return _unreadable(database)
     with database.reader.connect() as connection:
         return damage(connection)
+
+
+def _unreadable(database: Database) -> list[str]:
+    """A server keeps its own files; what we can do is read every row to its end, each table in a look of its own."""
+    found = []
+    for table in table_copy.tables():
+        try:
+            with database.read(long=True) as work:
+                table_copy.content(work, table, work.dialect)
+        except DBAPIError as trouble:
+            found.append(f"{table.name}: {table_copy.without_words(trouble)}")
+    return found
 
 
 def holder(path: Path, locks: Path = Path("/proc/locks")) -> int | None:

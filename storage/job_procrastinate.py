@@ -5,7 +5,8 @@ in the transaction that keeps what came of it, so its `JobManager` is given a co
 What is due is decided by `now`, as everywhere, and not by the server's clock.
 """
 
-from collections.abc import Coroutine
+import json
+from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from storage.database import Work
-from storage.jobs import MAX_TRIES, Dead, Job, pause
+from storage.jobs import MAX_TRIES, Dead, Job, Kept, pause
 
 QUEUE = "zoudian"
 _FORGET_WORKERS = 24 * 3600.0  # seconds without a beat before a worker's number is dropped
@@ -37,6 +38,27 @@ _AGAIN = text(
     "where id = :job and status = 'failed' returning id"
 )
 _DROP = text("update procrastinate_jobs set status = 'cancelled' where id = :job and status = 'failed' returning id")
+_KEPT_AS = {"ready": "todo", "running": "doing", "dead": "failed", "dropped": "cancelled"}
+_EVERY = text(
+    "select id, task_name, args, lock, status::text as status, attempts, coalesce(scheduled_at, "
+    "least((select max(at) from procrastinate_events where job_id = jobs.id), now()), now()) as at "
+    "from procrastinate_jobs as jobs where queue_name = :queue and status::text = any(:states) order by id"
+)
+_BRING = text(
+    "insert into procrastinate_jobs (id, queue_name, task_name, lock, args, status, scheduled_at, attempts) "
+    "values (:id, :queue, :task, :lock, cast(:args as jsonb), "
+    "cast(:status as procrastinate_job_status), :at, :attempts)"
+)
+_SET_ASIDE_AT = text("insert into procrastinate_events (job_id, type, at) values (:id, 'failed', :at)")
+_COUNT_ON = text(
+    "select setval(pg_get_serial_sequence('procrastinate_jobs', 'id'), max(id)) from procrastinate_jobs "
+    "having max(id) is not null"
+)
+_OLDEST_DUE = text(
+    "select min(coalesce(scheduled_at, "
+    "least((select max(at) from procrastinate_events where job_id = jobs.id), now()))) from procrastinate_jobs as jobs "
+    "where status = 'todo' and (scheduled_at is null or scheduled_at <= :now)"
+)
 
 Value = TypeVar("Value")
 Row = dict[str, Any]
@@ -107,6 +129,45 @@ def again(work: Work, job_id: int, now: datetime) -> bool:
 
 def drop(work: Work, job_id: int, reason: str) -> bool:
     return work.run(_DROP, job=job_id).one_or_none() is not None
+
+
+def every(work: Work) -> list[Kept]:
+    """`running` counts the try that is under way, as on SQLite; there are no other engine's queues of interest."""
+    found = []
+    for row in work.run(_EVERY, queue=QUEUE, states=list(_KEPT_AS.values())):
+        state = _STATES.get(row.status, "dropped")
+        tries = row.attempts + 1 if state == "running" else row.attempts
+        found.append(Kept(row.id, row.task_name, row.args, row.lock, state, row.at, tries))
+    return found
+
+
+def bring(work: Work, kept: Sequence[Kept]) -> None:
+    """A job without a worker counts as one whose worker died. When one was set aside is told by an event."""
+    rows = [
+        {
+            "id": one.id,
+            "queue": QUEUE,
+            "task": one.task,
+            "lock": one.lock,
+            "args": json.dumps(one.args),
+            "status": _KEPT_AS[one.state],
+            "at": one.run_at if one.state == "ready" else None,
+            "attempts": one.tries - 1 if one.state == "running" else one.tries,
+        }
+        for one in kept
+    ]
+    work.run_each(_BRING, rows)
+    work.run_each(_SET_ASIDE_AT, [{"id": one.id, "at": one.run_at} for one in kept if one.state == "dead"])
+    work.run(_COUNT_ON)
+
+
+def oldest_due(work: Work, now: datetime) -> datetime | None:
+    found: datetime | None = work.run(_OLDEST_DUE, now=now).scalar_one()
+    return found
+
+
+def stuck(work: Work, silent: float) -> int:
+    return len(list(_at_once(_manager(work).get_stalled_jobs(seconds_since_heartbeat=silent))))
 
 
 def _again_or_dead(work: Work, job: Job, at: datetime) -> bool:

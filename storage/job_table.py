@@ -1,12 +1,14 @@
 """Jobs as a table of ours, for SQLite. One process runs them, so a row found running at start lost its process."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 
 from storage.database import Work, insert_one
-from storage.jobs import MAX_TRIES, Dead, Job, pause
+from storage.jobs import MAX_TRIES, Dead, Job, Kept, pause
 from storage.tables import JobRow, plain
 
 _JOB = plain(JobRow)
@@ -92,6 +94,25 @@ def again(work: Work, job_id: int, now: datetime) -> bool:
 
 def drop(work: Work, job_id: int, reason: str) -> bool:
     return _changed(work, job_id, state="dropped", error=func.substr(reason + " | " + _JOB.c.error, 1, 2000))
+
+
+def every(work: Work) -> list[Kept]:
+    rows = work.run(select(_JOB).order_by(_JOB.c.id))
+    return [Kept(row.id, row.task, row.args, row.lock, row.state, row.run_at, row.tries, row.error) for row in rows]
+
+
+def bring(work: Work, kept: Sequence[Kept]) -> None:
+    work.run_each(insert(_JOB), [asdict(one) for one in kept])
+
+
+def oldest_due(work: Work, now: datetime) -> datetime | None:
+    due = select(func.min(_JOB.c.run_at)).where(_JOB.c.state == "ready", _JOB.c.run_at <= now)
+    found: datetime | None = work.run(due).scalar_one()
+    return found
+
+
+def stuck(work: Work, silent: float) -> int:
+    return 0  # the one process that could have them looks after them when it starts
 
 
 def _changed(work: Work, job_id: int, **values: Any) -> bool:

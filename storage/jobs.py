@@ -6,6 +6,7 @@ Procrastinate (storage.job_procrastinate), and the workers of several machines s
 holds for both (tests/test_jobs.py).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -42,6 +43,22 @@ class Dead:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A job as it lies there, in a form that both engines have. `state`: ready, running, dead, dropped. `tries` that
+    were begun; `run_at` is when it is due, or since when it is set aside.
+    """
+
+    id: int
+    task: str
+    args: dict[str, Any]
+    lock: str | None
+    state: str
+    run_at: datetime
+    tries: int
+    error: str = ""
+
+
 class Engine(Protocol):
     """What both ways of keeping jobs can do; see the functions below."""
 
@@ -68,6 +85,14 @@ class Engine(Protocol):
     def again(self, work: Work, job_id: int, now: datetime) -> bool: ...
 
     def drop(self, work: Work, job_id: int, reason: str) -> bool: ...
+
+    def every(self, work: Work) -> list[Kept]: ...
+
+    def bring(self, work: Work, kept: Sequence[Kept]) -> None: ...
+
+    def oldest_due(self, work: Work, now: datetime) -> datetime | None: ...
+
+    def stuck(self, work: Work, silent: float) -> int: ...
 
 
 def put(work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None = None) -> int:
@@ -130,6 +155,28 @@ def again(work: Work, job_id: int, now: datetime) -> bool:
 def drop(work: Work, job_id: int, reason: str) -> bool:
     """Nothing more is to come of it; False where no such job was set aside. Procrastinate has no room for a reason."""
     return _engine(work).drop(work, job_id, reason)
+
+
+def every(work: Work) -> list[Kept]:
+    """Every job there is, for copying them to another database."""
+    return _engine(work).every(work)
+
+
+def bring(work: Work, kept: Sequence[Kept]) -> None:
+    """Put jobs of another database where there are none, with their numbers, tries, locks and due times. One that was
+    running has lost its process and is given back by the first worker that begins.
+    """
+    _engine(work).bring(work, kept)
+
+
+def oldest_due(work: Work, now: datetime) -> datetime | None:
+    """Since when the job waits that is due the longest."""
+    return _engine(work).oldest_due(work, now)
+
+
+def stuck(work: Work, silent: float = 3 * SILENT_SECONDS) -> int:
+    """How many are with a worker that has been silent for so long, and were given to no other."""
+    return _engine(work).stuck(work, silent)
 
 
 def pause(tries: int) -> float:

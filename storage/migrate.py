@@ -37,6 +37,26 @@ def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
             command.upgrade(config, "head")
 
 
+def migrate_within(connection: Connection, scripts: Path = SCRIPTS) -> None:
+    """As `migrate`, in a transaction that is open already and commits or rolls back with it. For PostgreSQL, whose
+    tables can be made in the transaction that fills them.
+    """
+    from alembic import command  # noqa: PLC0415
+
+    connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+    config = _config(scripts)
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def revision_of(connection: Connection) -> str | None:
+    """As `current`, on a connection that is open."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(_VERSION)
+    return revision
+
+
 def migrate_down(database: Database, revision: str = "base", scripts: Path = SCRIPTS) -> None:
     """Walk back to an older shape; what only newer tables hold is lost."""
     from alembic import command  # noqa: PLC0415
@@ -48,10 +68,7 @@ def migrate_down(database: Database, revision: str = "base", scripts: Path = SCR
 def current(database: Database) -> str | None:
     """The revision a database is at; None for one without our tables."""
     with database.connection() as connection:
-        if not inspect(connection).has_table("alembic_version"):
-            return None
-        revision: str | None = connection.scalar(_VERSION)
-        return revision
+        return revision_of(connection)
 
 
 def newest(scripts: Path = SCRIPTS) -> str | None:

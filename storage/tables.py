@@ -54,7 +54,8 @@ NAMES = {
 }
 
 
-def _storable(value: str | None) -> str | None:
+def storable(value: str | None) -> str | None:
+    """A text as both databases can hold it: without NUL."""
     return value.replace("\x00", "") if value and "\x00" in value else value
 
 
@@ -75,7 +76,7 @@ class Line(TypeDecorator[str]):
         return dialect.type_descriptor(String() if dialect.name == "postgresql" else String(self.length))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return _storable(value)
+        return storable(value)
 
 
 class Words(TypeDecorator[str]):
@@ -85,7 +86,7 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        return _storable(value)
+        return storable(value)
 
 
 class Base(DeclarativeBase):

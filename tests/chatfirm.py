@@ -43,12 +43,16 @@ def _first_tools() -> Tools:
     return make_tools(Limits(), LocalFiles(_folder() / "files"))
 
 
+def tools_in(folder: Path) -> Tools:
+    first = _first_tools()
+    return Tools(first.limits, LocalFiles(folder / "files"), first.flow, first.ear)
+
+
 @contextmanager
 def fresh_firm(folder: Path) -> Iterator[tuple[Database, Tools]]:
     database = Database(database_url(folder, like=template()))
-    first = _first_tools()
     try:
-        yield database, Tools(first.limits, LocalFiles(folder / "files"), first.flow, first.ear)
+        yield database, tools_in(folder)
     finally:
         database.close()
 

@@ -16,12 +16,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from sqlalchemy import text
 
 from bot.cli import SAMPLE_FIRM, main
-from storage import inbox, outbox, tokens
+from bot.doctor import examine
+from bot.settings import load_settings
+from storage import inbox, jobs, leases, outbox, tokens
 from storage.database import Database
 from storage.health import has_wal_reset_bug, holder
 from storage.outbox import Outgoing
+from tests.databases import POSTGRES, database_url, open_database, postgres_only, sqlite_only
 from tests.telegramfirm import delivery
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +45,7 @@ def found() -> dict[str, str]:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "config.toml").write_text("", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOUDIAN_DATA__URL", database_url(tmp_path / "data", "zoudian.db"))
     assert zoudian("import", str(SAMPLE_FIRM)).exit_code == 0
     return tmp_path
 
@@ -48,7 +53,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def database(home: Path) -> Iterator[Database]:
     """The firm's, held as a running bot holds it."""
-    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database:
+    with closing(open_database(home / "data", "zoudian.db")) as database:
         yield database
 
 
@@ -56,11 +61,12 @@ def test_a_healthy_bot_has_no_fault(database: Database) -> None:
     result = zoudian("doctor", "--deep")
     assert result.exit_code == 0
     assert "✗" not in result.stdout
-    assert f"进程 {os.getpid()}" in result.stdout
-    assert "数据库文件完好" in result.stdout
+    assert POSTGRES or f"进程 {os.getpid()}" in result.stdout
+    assert ("整个数据库都读得出来" if POSTGRES else "数据库文件完好") in result.stdout
     assert found()["outbox"] == "fine"
 
 
+@sqlite_only
 def test_no_database_is_a_fault_and_none_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = zoudian("doctor")
@@ -85,7 +91,7 @@ def test_what_waits_too_long_is_told(database: Database, minutes: int, level: st
 
 def test_what_waits_while_nothing_runs_is_no_fault(home: Path) -> None:
     since = datetime.now(UTC) - timedelta(days=1)
-    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work() as work:
+    with closing(open_database(home / "data", "zoudian.db")) as database, database.work() as work:
         outbox.queue(work, Outgoing("d", "telegram", "501", "reply", {}, since, since))
     assert found()["stands_still"] == "hint"
     assert zoudian("doctor").exit_code == 0
@@ -102,12 +108,20 @@ def test_what_was_given_up_and_a_refused_token_are_told(database: Database) -> N
     assert "secret-part" not in told
 
 
+def test_a_job_that_nobody_begins_is_told(database: Database) -> None:
+    with database.work() as work:
+        since = datetime.now(UTC) - timedelta(minutes=11)
+        jobs.bring(work, [jobs.Kept(1, "transcribe", {}, None, "ready", since, 0)])
+    assert found()["jobs_late"] == "hint"
+
+
 def test_a_clock_that_was_put_back_is_told(database: Database) -> None:
     with database.work() as work:
         inbox.accept(work, delivery("501", "k", {}, datetime.now(UTC) + timedelta(hours=1)))
     assert found()["clock_back"] == "bad"
 
 
+@sqlite_only
 def test_a_damaged_or_foreign_database_is_told(home: Path) -> None:
     path = home / "data" / "zoudian.db"
     with closing(sqlite3.connect(path)) as raw:
@@ -151,6 +165,7 @@ def test_the_sqlite_versions_with_the_wal_reset_bug(version: tuple[int, int, int
     assert has_wal_reset_bug(version) is has
 
 
+@sqlite_only
 def test_everything_works_beside_zoudian_run(home: Path, tmp_path: Path) -> None:
     """The real bot in a process of its own: examined, its dead message retried, backed up, restored elsewhere."""
     with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work() as work:
@@ -186,3 +201,52 @@ def test_everything_works_beside_zoudian_run(home: Path, tmp_path: Path) -> None
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     assert "约" not in zoudian("dead", "retry", "--all").stdout
+
+
+@postgres_only
+def test_who_works_on_the_server_is_told(database: Database) -> None:
+    assert found()["no_worker"] == "hint"
+    with database.work() as work:
+        worker = jobs.enlist(work)
+        assert leases.take(work, ["polling:telegram:123456789", "person:telegram:501"], database.holder)
+    levels = found()
+    assert "no_worker" not in levels
+    assert {levels[name] for name in ("server", "server_clock", "revision", "alive", "polling")} == {"fine"}
+    told = zoudian("doctor", "--deep").stdout
+    assert "PostgreSQL 18" in told
+    assert "走店进程有 1 个，在处理任务的有 1 个" in told
+    assert "123456789" not in told
+    with database.work() as work:
+        jobs.put(work, "transcribe", {}, datetime.now(UTC))
+        assert jobs.claim(work, datetime.now(UTC), worker) is not None
+        work.session.execute(text("update procrastinate_workers set last_heartbeat = now() - interval '2 minutes'"))
+    levels = found()
+    assert (levels["jobs_stuck"], levels["no_worker"]) == ("bad", "hint")
+
+
+@postgres_only
+def test_a_server_on_which_nobody_works_stands_still(home: Path) -> None:
+    with closing(open_database(home / "data", "zoudian.db")) as database, database.work() as work:
+        jobs.put(work, "transcribe", {}, datetime.now(UTC))
+    assert found()["nobody"] == "fine"
+    assert found()["stands_still"] == "hint"
+
+
+@postgres_only
+@pytest.mark.parametrize(
+    ("seconds", "name", "level"),
+    [(0, "server_clock", "fine"), (5, "server_clock_off", "hint"), (-60, "server_clock_off", "bad")],
+)
+def test_a_server_with_another_clock_is_told(home: Path, seconds: int, name: str, level: str) -> None:
+    now = datetime.now(UTC) + timedelta(seconds=seconds)
+    levels = {one.key.removeprefix("doctor."): one.level for one in examine(load_settings(), now)}
+    assert levels[name] == level
+
+
+@postgres_only
+def test_a_server_that_is_not_there_is_told_without_the_password(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZOUDIAN_DATA__URL", "postgresql://zoudian:hunter2hunter2@127.0.0.1:1/firm")
+    told = zoudian("doctor")
+    assert told.exit_code == 1
+    assert "✗ 连不上数据库 postgresql://zoudian:***@127.0.0.1:1/firm" in told.stdout
+    assert "hunter2" not in told.output

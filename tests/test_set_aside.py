@@ -1,8 +1,8 @@
 """What was given up is listed with when and why, tried again or dropped, with the bot running and without."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from nlp.transcribe import Transcript
 from storage import inbox, jobs, outbox, set_aside
 from storage.database import Database
 from storage.outbox import Outgoing
-from storage.tables import InboxRow, JobRow, NoteRow, OutboxRow
+from storage.tables import InboxRow, NoteRow, OutboxRow
+from tests.databases import database_url, open_database, postgres_only, sqlite_only
 from tests.telegramfirm import WANG_JIAN, delivery, running
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -36,6 +37,7 @@ def zoudian(*arguments: str) -> Result:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "config.toml").write_text('"数据"."目录" = "库"', encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOUDIAN_DATA__URL", database_url(tmp_path / "库", "zoudian.db"))
     assert zoudian("import", str(SAMPLE_FIRM)).exit_code == 0
     return tmp_path
 
@@ -43,7 +45,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def database(home: Path) -> Iterator[Database]:
     """The firm's own, with one of each kind given up; closed by the test where a command is to have it."""
-    database = Database(f"sqlite:///{home / '库' / 'zoudian.db'}")
+    database = open_database(home / "库", "zoudian.db")
     give_up_one_of_each(database)
     yield database
     database.close()
@@ -57,17 +59,8 @@ def give_up_one_of_each(database: Database) -> None:
         for _ in range(inbox.MAX_TRIES):
             inbox.failed(work, row, NOW, "ZeroDivisionError")
         inbox.accept(work, delivery("501", "k2", None, NOW))
-        work.session.add(
-            JobRow(
-                task="transcribe",
-                args={"note": 1, "account": 1},
-                lock="visit:1",
-                state="dead",
-                run_at=NOW,
-                tries=5,
-                error="RuntimeError",
-            )
-        )
+        args = {"note": 1, "account": 1}
+        jobs.bring(work, [jobs.Kept(1, "transcribe", args, "visit:1", "dead", NOW, 5, "RuntimeError")])
         late = Outgoing("d1", "telegram", "501", "reply", {"text": SECRET_WORDS}, NOW, NOW)
         sent = outbox.queue(work, late)
         assert sent is not None
@@ -78,7 +71,7 @@ def states(database: Database) -> list[tuple[str, str]]:
     with database.read() as work:
         return [
             *(("in", one) for one in work.session.scalars(select(InboxRow.state).order_by(InboxRow.id))),
-            *(("job", one) for one in work.session.scalars(select(JobRow.state))),
+            *(("job", one.state) for one in jobs.every(work)),
             *(("out", one) for one in work.session.scalars(select(OutboxRow.state))),
         ]
 
@@ -88,7 +81,7 @@ def test_the_list_says_what_when_and_why_and_no_word_of_anybody(database: Databa
     told = zoudian("dead", "list")
     assert told.exit_code == 0
     assert "in-1  2026-11-23 10:00  试了 5 次  telegram  telegram:501  ZeroDivisionError" in told.stdout
-    assert "job-1" in told.stdout
+    assert "job-1  2026-11-23 10:00  试了 5 次  transcribe  visit:1" in told.stdout
     assert "chat not found" in told.stdout
     assert SECRET_WORDS not in told.stdout
     plain = zoudian("dead", "list", "--json")
@@ -141,6 +134,19 @@ def test_a_slip_changes_nothing(database: Database, arguments: list[str], code: 
     assert states(database) == before
 
 
+@postgres_only
+def test_beside_a_running_bot_on_a_server_it_is_done_at_once(database: Database, home: Path) -> None:
+    assert "3 条已放回" in zoudian("dead", "retry", "--all").stdout
+    assert states(database) == [("in", "new"), ("in", "dead"), ("job", "ready"), ("out", "due")]
+    assert "已丢弃 1 条" in zoudian("dead", "drop", "in-2", "--reason", "读不懂").stdout
+    assert not (home / "库" / "requests").exists()
+    with database.work() as work:
+        job = jobs.claim(work, NOW + timedelta(days=1), jobs.enlist(work))
+        assert job is not None
+        assert (job.id, job.args, job.tries) == (1, {"note": 1, "account": 1}, 1)
+
+
+@sqlite_only
 def test_beside_a_running_bot_it_waits_for_the_next_tick(database: Database, home: Path) -> None:
     result = zoudian("dead", "retry", "in-1", "out-1")  # `database` has the file, as a running bot has
     assert "约 10 秒后生效" in result.stdout
@@ -237,6 +243,5 @@ def _moved_on(clock: Any) -> bool:
 def test_nothing_given_up_is_said_so(home: Path) -> None:
     assert zoudian("dead", "list").stdout == "没有放弃了的消息、任务或发送。\n"
     assert zoudian("dead", "retry", "--all").exit_code == 0
-    with sqlite3.connect(home / "库" / "zoudian.db") as look:
-        assert look.execute("SELECT count(*) FROM inbox").fetchone() == (0,)
-    look.close()
+    with closing(open_database(home / "库", "zoudian.db")) as database, database.read() as work:
+        assert work.session.scalars(select(InboxRow.id)).all() == []
