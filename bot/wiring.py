@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bot import invite_spool, spooled_requests
 from bot.app import App, utc_now
-from bot.channels import Channel
+from bot.channels import Accept, Channel
 from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
 from bot.mp_incoming import Datums
 from bot.mp_invites import account_of
@@ -19,6 +19,8 @@ from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.web_channel import WebChannel
+from bot.wechat_client import WeChatApi
+from bot.wechat_pages import WeChatPages, verify_routes
 from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
 from bot.wecom_channel import WecomChannel, WecomSettings
 from bot.wecom_robot import GroupRobots, groups_of
@@ -29,6 +31,7 @@ from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_mode
 from storage.database import Database, password_in
 from storage.files import Files, open_files
 from texts import load
+from web.here import HerePage
 from web.sessions import Sessions, load_key
 from web.signed_files import PATH, SignedFiles
 from web.site import WebSettings
@@ -94,6 +97,7 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
     """The bot of `zoudian run`, or a part of it: the web chat always, Telegram where there is a token."""
     tools = tools_of(settings, open_files(settings.files))
     site = web_channel(settings, database, tools)
+    site.app.add_routes(verify_routes(settings.web.verify_files))
     channels: list[Channel] = [site]
     if settings.telegram.token.get_secret_value():
         telegram = telegram_channel(settings)
@@ -103,10 +107,13 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
     if settings.mp.token.get_secret_value():
         mp = mp_channel(settings, database, tools, site)
         site.app.add_routes([web.route("*", CALLBACK_PATH, mp.webhook)])
+        if mp.api is not None and settings.mp.mode == "完整":
+            add_here_page(settings, site, mp.api, mp.take_in)
         channels.append(mp)
     if settings.wecom.secret.get_secret_value():
         wecom = wecom_channel(settings, database)
         site.app.add_routes([web.route("*", WECOM_PATH, wecom.webhook)])
+        add_here_page(settings, site, wecom.api, wecom.take_in)
         channels.append(wecom)
     if settings.wecom.robots.get_secret_value():
         channels.append(group_robots(settings, database))
@@ -220,6 +227,21 @@ def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebCh
         accept_plain=values.accept_plain,
     )
     return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site))
+
+
+def add_here_page(settings: Settings, site: WebChannel, api: WeChatApi, take: Accept) -> None:
+    """The page for the exact position; a phone can open it only at a public address."""
+    if not settings.web.public_url:
+        return
+    values = settings.wecom if api.account.product == "wecom" else settings.mp
+    boxes = subscribe_boxes(settings) if api.account.product == "mp" else ()
+    pages = WeChatPages(api, take, utc_now, values.login_base, values.script, boxes)
+    site.app.add_routes(HerePage(site.site, pages, cookie_key(settings)).routes())
+
+
+def subscribe_boxes(settings: Settings) -> tuple[str, ...]:
+    """The templates of 订阅通知, of each of which a person has to tick a box for every message."""
+    return tuple(dict.fromkeys(one.template_id for one in mp_templates(settings).values() if one.kind == "subscribe"))
 
 
 def mp_templates(settings: Settings) -> dict[str, Template]:
