@@ -81,7 +81,7 @@ def test_from_the_menu_to_the_answer_in_the_chat(chromium: Browser, tmp_path: Pa
             run.call(firm.platform.push(f"{firm.address}/mp/callback", hello))
         page = phone.new_page()
         page.goto(firm.page.address)
-        expect(page).to_have_url(firm.page.address)  # no code, no state left in sight
+        expect(page).to_have_url(f"{firm.page.address}#wechat_redirect")  # no code, no state left in sight
         expect(page.get_by_role("heading")).to_have_text("王建，到店了吗？")
         keep(page, f"here_{product}")
         send(page)

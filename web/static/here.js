@@ -167,13 +167,15 @@ async function act() {
   busy = send.disabled = true;
   try {
     if (!measured) {
+      tell(say("preparing"));
+      await sdk;
       tell(say("measuring"));
       measured = await measure();
     }
     tell(say("sending"));
     await store();
     const metres = Math.max(1, Math.round(measured.accuracy));
-    const lines = [say("done", { metres }), say(`done_${shown.channel}`)];
+    const lines = [say("done", { metres }), say(shown.channel === "mp" ? "done_mp" : "done_wecom")];
     if (metres > COARSE_M) lines.splice(1, 0, say("coarse"));
     tell(lines.join("\n"), metres > COARSE_M ? "warn" : "done");
     measured = null;
