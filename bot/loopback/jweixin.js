@@ -54,8 +54,8 @@
 
   class Box extends HTMLElement {
     connectedCallback() {
-      const face = [...this.querySelectorAll("script")].find((one) => one.slot !== "style");
-      this.attachShadow({ mode: "open" }).innerHTML = face.textContent;
+      const parts = [...this.querySelectorAll("script")].sort((one) => (one.slot === "style" ? -1 : 1));
+      this.attachShadow({ mode: "open" }).innerHTML = parts.map((one) => one.textContent).join("");
       this.addEventListener("click", () => {
         ticked = (detail) => this.dispatchEvent(new CustomEvent("success", { detail }));
         ask("sdk/box", { template: this.getAttribute("template") });
