@@ -211,6 +211,7 @@ def group_robots(settings: Settings, database: Database) -> GroupRobots:
         api_base=values.api_base,
         proxy=values.proxy,
         language=settings.language,
+        markdown=values.cards,
     )
 
 

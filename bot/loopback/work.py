@@ -16,6 +16,7 @@ from bot.loopback.signer import Messages
 Json = dict[str, Any]
 
 TEXT_BYTES = 2048  # longer texts are cut without a word
+MARKDOWN_BYTES = 4096  # of a group's robot
 TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
@@ -217,8 +218,9 @@ class WorkPlatform(LoopbackPlatform):
         if self._is_too_many(self._robot_times[key], ((20, 60.0),)):
             raise Refusal(45009, "api freq out of limit")
         kind = str(call.json.get("msgtype"))
+        longest = MARKDOWN_BYTES if kind == "markdown" else TEXT_BYTES
         self.robots[key].append(
-            str(call.json.get(kind, {}).get("content", "")).encode()[:TEXT_BYTES].decode("utf-8", "ignore")
+            str(call.json.get(kind, {}).get("content", "")).encode()[:longest].decode("utf-8", "ignore")
         )
         return {"errcode": 0, "errmsg": "ok"}
 
