@@ -14,10 +14,11 @@ from click.testing import CliRunner, Result
 
 import texts
 from bot.cli import SAMPLE_FIRM, main
+from bot.config_file import SettingsRefused
 from bot.loopback.official import OfficialPlatform
 from bot.loopback.platform import LoopbackPlatform, Trouble
 from bot.loopback.work import WorkPlatform
-from bot.settings import SettingsRefused, load_settings
+from bot.settings import load_settings
 from bot.settings_fields import WebValues
 from bot.web_channel import WebChannel
 from bot.wechat_callback import CallbackGuard, answer_callback
