@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.loopback.platform import Trouble
+from bot.loopback.work import WorkPlatform
 from bot.wechat_client import WeChatApi, WorkClient
 from bot.wechat_errors import ApiNotReached, ApiRefused, ApiUnsure
 from storage import tokens
@@ -103,6 +104,19 @@ async def _two_apps_of_one_corp(database: Database) -> None:
             await api.close()
         assert tickets == ["ticket-of-1", "ticket-of-1", "ticket-of-2", "ticket-of-2"]
         assert one.count("ticket/get") == other.count("ticket/get") == 1
+
+
+async def test_row_07_two_apps_of_a_corp_have_a_ticket_each(database: Database) -> None:
+    async with (
+        WorkPlatform(agent_id="1000002", secret=SECRET) as one,
+        WorkPlatform(agent_id="1000003", secret=SECRET) as two,
+        api_for(one, database) as first,
+        api_for(two, database) as second,
+    ):
+        given = [await api.ticket() for api in (first, second, first, second)]
+        assert given[:2] == given[2:]
+        assert [given[0], given[1]] == [*one.pages.tickets, *two.pages.tickets]
+        assert (one.count("get_jsapi_ticket"), two.count("get_jsapi_ticket")) == (1, 1)
 
 
 async def test_row_17_every_call_goes_to_the_accounts_own_address(database: Database) -> None:
