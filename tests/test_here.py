@@ -90,6 +90,7 @@ async def test_a_state_is_good_once_for_the_browser_that_set_out_and_ten_minutes
         copied = {one.key: one.value for one in phone.http.cookie_jar}
         assert (await phone.opens(back)).status == 302
         cookies = "; ".join(f"{name}={value}" for name, value in copied.items())
+        thief.http.cookie_jar.clear()
         replayed = await thief.opens(back, headers={"Cookie": cookies})
         assert replayed.status == 403
         assert "登录已失效" in await replayed.text()
