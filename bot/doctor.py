@@ -16,6 +16,7 @@ from bot.wiring import has_model
 from storage import alerts, health
 from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, knows, newest
+from web.here import here_path
 
 Level = Literal["fine", "hint", "bad"]
 LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long means that something is in the way
@@ -247,3 +248,19 @@ def _channels(settings: Settings) -> Iterator[Finding]:
         yield Finding("hint", "doctor.no_public_url")
     if public and not public.startswith("https://"):
         yield Finding("hint", "doctor.not_https", {"address": public})
+    yield from _here_pages(settings)
+
+
+def _here_pages(settings: Settings) -> Iterator[Finding]:
+    """Where the page for the exact position is, if any chat has one."""
+    public, mp = settings.web.public_url.rstrip("/"), settings.mp
+    on = {
+        "wecom": bool(settings.wecom.secret.get_secret_value()),
+        "mp": bool(mp.token.get_secret_value()) and mp.mode == "完整",
+    }
+    pages = [f"{public}{here_path(channel)}" for channel, is_on in on.items() if is_on]
+    if pages and public:
+        secure = public.startswith("https://")
+        yield (
+            Finding("fine", "doctor.here_page", {"pages": pages}) if secure else Finding("hint", "doctor.here_page_not")
+        )

@@ -29,6 +29,7 @@ from bot.wechat_errors import ApiError, ApiRefused, TooBig
 from handlers.messages import Media
 from storage import outbox, people, push_budget
 from storage.database import Database
+from storage.inbox import Delivery
 from texts import DEFAULT, load
 from web.signed_files import MINUTES
 
@@ -113,6 +114,19 @@ class MpChannel:
         if self._api is None:
             raise ApiRefused(48001, "an account without API rights cannot make codes")
         return await make_code(self._api, token, INVITE_HOURS)
+
+    @property
+    def api(self) -> WeChatApi | None:
+        """None where the account has no AppSecret."""
+        return self._api
+
+    async def take_in(self, delivery: Delivery) -> bool:
+        """Store what a follower did outside of the chat, on a page of ours; whether it was new. RuntimeError before
+        `start`. The platform counts it as nothing: the answer waits where no message may be pushed.
+        """
+        if self._accept is None:
+            raise RuntimeError("not started")
+        return await self._accept(delivery)
 
     def _only_answers(self) -> None:
         """The platform lets us answer only, whatever the settings say: people are told to ask for what comes later."""

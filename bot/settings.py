@@ -341,7 +341,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 
 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
-    if kind in ("zone", "days", "words", "token", "long_key", "evidence", "aes_key", "robots"):
+    if kind in ("zone", "days", "words", "token", "long_key", "evidence", "aes_key", "robots", "verify_files"):
         return Problem(f"settings.allowed.{kind}")
     if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")

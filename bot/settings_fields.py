@@ -115,6 +115,14 @@ def _robots(value: SecretStr) -> SecretStr:
     return value
 
 
+def _verify_files(value: tuple[str, ...]) -> tuple[str, ...]:
+    """WW_verify_… and MP_verify_… only: nothing else of the site can be replaced by a setting."""
+    form = re.compile(r"(?:WW|MP)_verify_[A-Za-z0-9]{4,64}\.txt(?:=[A-Za-z0-9_-]{4,128})?")
+    if not all(form.fullmatch(one) for one in value):
+        raise PydanticCustomError("verify_files", "not a verification file")
+    return value
+
+
 AesKey = Annotated[SecretStr, AfterValidator(_aes_key)]
 _NO_SECRET = SecretStr("")
 
@@ -189,12 +197,17 @@ class FilesValues(_Table):
 
 
 class WebValues(_Table):
-    """`public_url` is what a phone opens; empty for this machine only. An empty cookie key means: made and kept."""
+    """`public_url` is what a phone opens; empty for this machine only. An empty cookie key means: made and kept.
+
+    `verify_files` are what the platforms' consoles want to find at the domain, to see that it is the firm's: a name, or
+    name=content where the content is not the name's last part.
+    """
 
     host: str = Field(default="127.0.0.1", title="地址", min_length=1)
     port: Whole = Field(default=8350, title="端口", ge=0, le=65535)
     public_url: str = Field(default="", title="公网网址", pattern=r"^(https?://\S+)?$")
     upload_mb: Whole = Field(default=20, title="上传上限MB", ge=1, le=100)
+    verify_files: Annotated[tuple[str, ...], AfterValidator(_verify_files)] = Field(default=(), title="域名校验文件")
     cookie_key: Annotated[SecretStr, AfterValidator(_long_key)] = Field(default=_NO_SECRET, title="登录密钥")
 
 
@@ -220,6 +233,8 @@ class WecomValues(_Table):
     datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="坐标系")
     report_datum: Literal["gcj02", "wgs84"] = Field(default="gcj02", title="上报坐标系")
     api_base: str = Field(default="", title="接口地址", pattern=r"^(https?://\S+)?$")
+    login_base: str = Field(default="", title="网页授权地址", pattern=r"^(https?://\S+)?$")
+    script: str = Field(default="", title="网页组件地址", pattern=r"^(https?://\S+)?$")
     proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
     secret: SecretStr = Field(default=_NO_SECRET, title="应用密钥")
     token: SecretStr = Field(default=_NO_SECRET, title="回调令牌")
@@ -246,6 +261,8 @@ class MpValues(_Table):
     alert_fields: tuple[str, ...] = Field(default=(), title="预警模板字段")
     accept_plain: YesNo = Field(default=False, title="允许明文")
     api_base: str = Field(default="", title="接口地址", pattern=r"^(https?://\S+)?$")
+    login_base: str = Field(default="", title="网页授权地址", pattern=r"^(https?://\S+)?$")
+    script: str = Field(default="", title="网页组件地址", pattern=r"^(https?://\S+)?$")
     proxy: str = Field(default="", title="代理", pattern=r"^(http://\S+)?$")
     secret: SecretStr = Field(default=_NO_SECRET, title="AppSecret")
     token: SecretStr = Field(default=_NO_SECRET, title="回调令牌")

@@ -54,7 +54,7 @@ def wecom_setup(context: click.Context) -> None:
 
     async def all_of_it(api: WeChatApi) -> None:
         await look_at_callback(look, signer, settings.web.public_url, WECOM_PATH)
-        await look_at_work(look, api, staff)
+        await look_at_work(look, api, staff, settings.web)
 
     _run(look, account, all_of_it)
     _tell_heard(look, settings, account)
@@ -84,7 +84,7 @@ def mp_setup(context: click.Context) -> None:
     async def all_of_it(api: WeChatApi) -> None:
         await look_at_callback(look, signer, settings.web.public_url, MP_PATH, MP_PORTS)
         if values.mode == "完整":
-            await look_at_official(look, api, mp_templates(settings))
+            await look_at_official(look, api, mp_templates(settings), settings.web)
         else:
             look.note(look.say("setup.passive"))
 

@@ -15,8 +15,10 @@ _LAYOUT: Final[tuple[tuple[str, tuple[tuple[str, str], ...]], ...]] = (
 )
 
 
-def menu(texts: Texts, page: str = "") -> dict[str, Any]:
-    """As both platforms' menu/create take it. `page`: the address of the page that measures where the phone is."""
+def menu(texts: Texts, page: str = "", *, boxes: bool = False) -> dict[str, Any]:
+    """As both platforms' menu/create take it. `page`: the address of the page that measures where the phone is;
+    `boxes`: there people agree to be reminded, too.
+    """
     made = []
     for top, entries in _LAYOUT:
         below = [
@@ -25,5 +27,7 @@ def menu(texts: Texts, page: str = "") -> dict[str, Any]:
         ]
         if page and top == "visit":
             below.insert(1, {"type": "view", "name": texts.say("wechat_menu.exact"), "url": page})
+        if page and boxes and top == "follow":
+            below.append({"type": "view", "name": texts.say("wechat_menu.remind"), "url": page})
         made.append({"name": texts.say(f"wechat_menu.{top}"), "sub_button": below})
     return {"button": made}

@@ -14,11 +14,14 @@ import aiohttp
 
 from bot.loopback.signer import Signer
 from bot.mp_sending import NO_RIGHT, Template
+from bot.settings_fields import WebValues
 from bot.wechat_client import WeChatApi
 from bot.wechat_errors import ApiError, ApiNotReached, ApiRefused, TokenTrouble
 from bot.wechat_menu import menu
+from bot.wechat_pages import verify_file
 from rules.people import Employee
 from texts import Texts
+from web.here import here_path
 
 Json = dict[str, Any]
 Standing = Literal["fine", "missing", "note"]
@@ -127,8 +130,59 @@ def _in_the_way(look: Look, error: ApiError) -> str:
 # --- 企业微信 ------------------------------------------------------------------------------------------------------
 
 
-async def look_at_work(look: Look, api: WeChatApi, staff: Sequence[Employee], page: str = "") -> None:
-    """The app: credentials, trusted address, who may use it, what it reports; then its menu. `page`: see menu()."""
+async def look_at_page(look: Look, api: WeChatApi, web: WebValues, domain: str | None = None) -> str:
+    """The address of the page for the exact position, "" where there can be none. What only an administrator can set
+    is said; `domain` is the trusted one as 企业微信 tells it, None where nobody tells.
+    """
+    page = f"{web.public_url.rstrip('/')}{here_path(api.account.product)}"
+    host = urlsplit(page).hostname or ""
+    if not page.startswith("https://"):
+        look.note(look.say("setup.page_not_https"))
+        return ""
+    try:
+        await api.ticket()
+    except ApiRefused as refused:
+        if refused.errcode not in NO_RIGHT:
+            look.missing(_in_the_way(look, refused))
+        else:
+            look.note(look.say("setup.page_no_right", errcode=refused.errcode))
+        return ""
+    except ApiError as error:
+        look.missing(_in_the_way(look, error))
+        return ""
+    await look_at_verify_files(look, web)
+    if domain is None:
+        look.note(look.say("setup.page_domains", host=host))
+    elif domain and (host == domain or host.endswith(f".{domain}")):
+        look.fine(look.say("setup.page_domain_fine", host=host))
+    else:
+        look.missing(look.say("setup.page_domain", host=host))
+    look.fine(look.say("setup.page_fine", page=page))
+    return page
+
+
+async def look_at_verify_files(look: Look, web: WebValues) -> None:
+    """Whether what the console looks for at the domain is there, seen from outside."""
+    for name, content in map(verify_file, web.verify_files):
+        url = f"{urlsplit(web.public_url)._replace(path='').geturl()}/{name}"
+        text = None
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=CALLBACK_S)) as http,
+                http.get(url, allow_redirects=False) as answer,
+            ):
+                text = (await answer.content.read(200)).decode("utf-8", "replace") if answer.status == 200 else ""
+        except (TimeoutError, aiohttp.ClientError, ValueError):
+            look.missing(look.say("setup.url_not_reached", url=url))
+            continue
+        if text.strip() == content:
+            look.fine(look.say("setup.verify_fine", url=url))
+        else:
+            look.missing(look.say("setup.verify_other", url=url))
+
+
+async def look_at_work(look: Look, api: WeChatApi, staff: Sequence[Employee], web: WebValues) -> None:
+    """The app: credentials, trusted address, who may use it, what it reports, the page for the position; its menu."""
     if not await look_at_token(look, api):
         return
     agent_id = api.account.agent_id
@@ -140,6 +194,7 @@ async def look_at_work(look: Look, api: WeChatApi, staff: Sequence[Employee], pa
         look.missing(look.say("setup.app_closed"))
     await _look_at_members(look, api, app, staff)
     await _look_at_reports(look, api, app)
+    page = await look_at_page(look, api, web, str(app.get("redirect_domain") or ""))
     made = menu(look.texts, page)
     await tried(look, api.call(lambda client: client.menu.create(agent_id, made)), look.say("setup.menu_made"))
 
@@ -194,11 +249,15 @@ def _part(table: Mapping[str, Any], name: str, inner: str) -> list[Any]:
 # --- 公众号 --------------------------------------------------------------------------------------------------------
 
 
-async def look_at_official(look: Look, api: WeChatApi, templates: Mapping[str, Template]) -> None:
-    """Credentials, listed address, menu, templates. `templates` by intent."""
+async def look_at_official(look: Look, api: WeChatApi, templates: Mapping[str, Template], web: WebValues) -> None:
+    """Credentials, listed address, the page for the position, menu, templates. `templates` by intent."""
     if not await look_at_token(look, api):
         return
-    made = menu(look.texts)
+    page = await look_at_page(look, api, web)
+    boxes = any(template.kind == "subscribe" for template in templates.values())
+    if boxes:
+        look.note(look.say("setup.boxes")) if page else look.missing(look.say("setup.boxes_no_page"))
+    made = menu(look.texts, page, boxes=boxes)
     try:
         await api.call(lambda client: client.menu.create(made))
     except ApiRefused as refused:

@@ -1,4 +1,4 @@
-"""Access tokens: fetched by one caller at a time, kept in the firm's database, replaced once when they are refused."""
+"""Access tokens and tickets: fetched by one caller at a time, kept in the firm's database, replaced when refused."""
 
 import json
 import threading
@@ -64,7 +64,8 @@ class ErrorOf(Protocol):
 
 
 class TokenKeeper:
-    """The token of one account, kept under `name`. `ask` fetches a new one, forced where the old one was refused.
+    """The token of one account, kept under `name`. `ask` fetches a new one, forced where the old one was refused; the
+    answer holds it as `field`.
 
     Its methods block; they are for the client's own threads.
     """
@@ -76,12 +77,14 @@ class TokenKeeper:
         name: str,
         ask: Callable[[bool], Answer],
         error_of: ErrorOf,
+        field: str = "access_token",
     ) -> None:
         self._database = database
         self._clock = clock
         self._name = name
         self._ask = ask
         self._error_of = error_of
+        self._field = field
         self._one_fetches = threading.Lock()
 
     def token(self, refused: str | None = None, errcode: int = 0) -> str:
@@ -129,7 +132,7 @@ class TokenKeeper:
         value, life, code, trouble = "", LEAST_LIFE, 0, ApiError("nothing was answered")
         try:
             answer = json_of(self._ask(forced)) or {}
-            value, code = str(answer.get("access_token") or ""), errcode_of(answer)
+            value, code = str(answer.get(self._field) or ""), errcode_of(answer)
             life = max(timedelta(seconds=float(answer.get("expires_in") or 7200)), LEAST_LIFE)
             if code:
                 trouble = self._error_of(code, str(answer.get("errmsg", "")), wanted_token=True)
@@ -139,6 +142,8 @@ class TokenKeeper:
             trouble, code = error, BUSY
         except ApiRefused as error:
             trouble, code = self._error_of(error.errcode, error.text, wanted_token=True), error.errcode
+        except TokenTrouble as error:  # of the token that a ticket is fetched with
+            trouble, code = error, error.errcode
         except ApiError as error:  # however it ended, what the token was wanted for was not sent
             trouble, code = ApiNotReached(f"no token: {error}"), 0
         except Exception as error:

@@ -3,18 +3,21 @@
 from aiohttp import web
 
 from bot.app import utc_now
-from bot.channels import Channel
+from bot.channels import Accept, Channel
 from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
 from bot.mp_incoming import Datums
 from bot.mp_invites import account_of
 from bot.mp_sending import Template
 from bot.settings import Settings
 from bot.web_channel import WebChannel
+from bot.wechat_client import WeChatApi
+from bot.wechat_pages import WeChatPages, verify_routes
 from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
 from bot.wecom_channel import WecomChannel, WecomSettings
 from bot.wecom_robot import GroupRobots, groups_of
 from handlers.tools import Tools
 from storage.database import Database
+from web.here import HerePage
 from web.signed_files import PATH, SignedFiles
 
 
@@ -23,13 +26,17 @@ def wechat_channels(
 ) -> list[Channel]:
     """Those that are set up, with their webhooks in the site. `key` signs the addresses of files."""
     channels: list[Channel] = []
+    site.app.add_routes(verify_routes(settings.web.verify_files))
     if settings.mp.token.get_secret_value():
         mp = mp_channel(settings, database, tools, site, key)
         site.app.add_routes([web.route("*", CALLBACK_PATH, mp.webhook)])
+        if mp.api is not None and settings.mp.mode == "完整":
+            add_here_page(settings, site, key, mp.api, mp.take_in)
         channels.append(mp)
     if settings.wecom.secret.get_secret_value():
         wecom = wecom_channel(settings, database)
         site.app.add_routes([web.route("*", WECOM_PATH, wecom.webhook)])
+        add_here_page(settings, site, key, wecom.api, wecom.take_in)
         channels.append(wecom)
     if settings.wecom.robots.get_secret_value():
         channels.append(group_robots(settings, database))
@@ -62,6 +69,7 @@ def group_robots(settings: Settings, database: Database) -> GroupRobots:
         api_base=values.api_base,
         proxy=values.proxy,
         language=settings.language,
+        markdown=values.cards,
     )
 
 
@@ -78,6 +86,21 @@ def mp_channel(settings: Settings, database: Database, tools: Tools, site: WebCh
         accept_plain=values.accept_plain,
     )
     return MpChannel(mp_settings, database, zone=tools.zone, file_link=_file_link(settings, tools, site, key))
+
+
+def add_here_page(settings: Settings, site: WebChannel, key: bytes, api: WeChatApi, take: Accept) -> None:
+    """The page for the exact position; a phone can open it only at a public address."""
+    if not settings.web.public_url:
+        return
+    values = settings.wecom if api.account.product == "wecom" else settings.mp
+    boxes = subscribe_boxes(settings) if api.account.product == "mp" else ()
+    pages = WeChatPages(api, take, utc_now, values.login_base, values.script, boxes)
+    site.app.add_routes(HerePage(site.site, pages, key).routes())
+
+
+def subscribe_boxes(settings: Settings) -> tuple[str, ...]:
+    """The templates of 订阅通知, of each of which a person has to tick a box for every message."""
+    return tuple(dict.fromkeys(one.template_id for one in mp_templates(settings).values() if one.kind == "subscribe"))
 
 
 def mp_templates(settings: Settings) -> dict[str, Template]:

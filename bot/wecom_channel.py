@@ -28,6 +28,7 @@ from handlers.messages import Media
 from rules.places import Datum
 from storage import cards
 from storage.database import Database
+from storage.inbox import Delivery
 from texts import DEFAULT
 
 log = logging.getLogger(__name__)
@@ -155,6 +156,14 @@ class WecomChannel:
             return web.Response(status=503)
         storing.result()
         return web.Response()
+
+    async def take_in(self, delivery: Delivery) -> bool:
+        """Store what a member did outside of the chat, on a page of ours; whether it was new. RuntimeError before
+        `start`.
+        """
+        if self._accept is None:
+            raise RuntimeError("not started")
+        return await self._accept(delivery)
 
     async def _store(self, heard: Heard, accept: Accept) -> bool:
         is_new = await accept(heard.delivery)

@@ -96,7 +96,8 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
         if settings.telegram.mode == "webhook":
             site.app.add_routes([web.post(WEBHOOK_PATH, telegram.webhook)])
         channels.append(telegram)
-    if any(key.get_secret_value() for key in (settings.mp.token, settings.wecom.secret, settings.wecom.robots)):
+    keys = (settings.mp.token, settings.wecom.secret, settings.wecom.robots)
+    if settings.web.verify_files or any(key.get_secret_value() for key in keys):
         from bot.wechat_wiring import wechat_channels  # noqa: PLC0415  20 MB of wechatpy, only for who talks to WeChat
 
         channels += wechat_channels(settings, database, tools, site, cookie_key(settings))

@@ -209,6 +209,8 @@ def text(turn: Turn, typed: str) -> None:
     target = visit or _last_closed(turn)
     if target is not None and corrections.correct(turn, target, typed):
         return
+    if reminders.answer_in_words(turn, typed):
+        return
     if visit is None:
         _note_or_hint(turn, typed)
         return

@@ -13,6 +13,7 @@ from rules.limits import Limits
 from rules.windows import Window
 from storage import firm, follow_ups
 from storage.database import Work
+from texts import LANGUAGES, load, plain
 
 LATE = timedelta(minutes=10)  # how much later than planned a tick may come
 LATE_ENOUGH_TO_SAY = timedelta(hours=1)  # the machine was off; the rep is told when the reminder was meant to come
@@ -77,6 +78,35 @@ def answer(turn: Turn, todo_id: int, choice: str) -> None:
     ended = follow_up.finish(todo, turn.now) if choice == DONE else follow_up.lose(todo, turn.now)
     follow_ups.save(turn.work, ended)
     turn.say("todo.done" if choice == DONE else "todo.lost", outlet=_outlet_name(turn.work, todo))
+
+
+def answer_in_words(turn: Turn, typed: str) -> bool:
+    """完成, 推迟 or 丢单 typed below a reminder that is no longer the last thing asked; False for any other words.
+
+    Where it is certain what is meant it is done: one reminder unanswered, and no visit open whose end or outcome could
+    be meant. Else the newest reminder is shown again, as the last thing asked.
+    """
+    choice = _named(typed)
+    todos = follow_ups.open_of(turn.work, turn.employee.code) if choice else []
+    reminded = sorted((todo.reminded_at, todo.id, todo) for todo in todos if todo.reminded_at is not None)
+    if choice is None or not reminded:
+        return False
+    newest = reminded[-1][-1]
+    if len(reminded) == 1 and turn.account.current_visit is None:
+        answer(turn, newest.id, choice)
+    else:
+        turn.ask(_reminder(turn.work, newest))
+    return True
+
+
+def _named(typed: str) -> str | None:
+    """The choice below a reminder that these words name."""
+    for choice in (DONE, POSTPONE, LOST):
+        for texts in map(load, LANGUAGES):
+            key = f"todo.{choice}_tap"
+            if plain(typed) in map(plain, (texts.say(key), *texts.variants(key))):
+                return choice
+    return None
 
 
 def postpone_to(turn: Turn, todo_id: int, window: Window) -> None:

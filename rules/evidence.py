@@ -19,12 +19,13 @@ class PlaceKind(StrEnum):
     LIVE = "live"  # shared live from the device
     REPORT = "report"  # the app reported it by itself, with precision
     BROWSER = "browser"  # navigator.geolocation of a page
+    H5 = "h5_gps"  # measured by the phone for the page in the menu of 企业微信 or 公众号, with accuracy
     PIN = "pin"  # a static pin: may be dropped by hand anywhere
     VENUE = "venue"  # a named place picked from a list
     FORWARDED = "forwarded"  # somebody's earlier pin passed on
 
 
-DEVICE_FIXES = frozenset({PlaceKind.LIVE, PlaceKind.REPORT, PlaceKind.BROWSER})
+DEVICE_FIXES = frozenset({PlaceKind.LIVE, PlaceKind.REPORT, PlaceKind.BROWSER, PlaceKind.H5})
 
 
 @dataclass(frozen=True, slots=True)

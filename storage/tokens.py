@@ -15,6 +15,8 @@ from sqlalchemy import delete, or_, select, update
 from storage.database import Work, insert
 from storage.tables import ApiTokenRow
 
+USED = "used:"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -100,6 +102,22 @@ def give_up(work: Work, name: str, errcode: int, text: str, retry_at: datetime) 
 
 def drop(work: Work, name: str) -> None:
     work.session.execute(delete(ApiTokenRow).where(ApiTokenRow.name == name))
+
+
+def use_once(work: Work, name: str, now: datetime, until: datetime) -> bool:
+    """True for the first of all who use this name, in any process. It is remembered `until` then, when it is worthless.
+
+    For what is signed and may be used once, like the state of a login.
+    """
+    used = ApiTokenRow.name.startswith(USED)
+    work.session.execute(delete(ApiTokenRow).where(used, ApiTokenRow.expires_at <= now))
+    first = (
+        insert(work, ApiTokenRow)
+        .values(name=f"{USED}{name}", expires_at=until)
+        .on_conflict_do_nothing(index_elements=["name"])
+        .returning(ApiTokenRow.name)
+    )
+    return work.session.execute(first).first() is not None
 
 
 def make_row(work: Work, name: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 import bot.intake
 import bot.sender
@@ -17,6 +18,7 @@ from handlers.turn import queue
 from nlp.transcribe import Transcript
 from rules.visit import State
 from storage import people, push_budget
+from storage.tables import FollowUpRow
 from tests.databases import keep_others_waiting
 from tests.mpfirm import MpFirm, clip, fast, push, running, spent
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN
@@ -396,6 +398,49 @@ async def test_a_number_answers_what_it_stands_below_even_when_two_questions_are
         assert [visit.state for visit in firm.visits()] == [State.CLOSED, State.OPEN]
         await rep.says("1")
         assert [visit.state for visit in firm.visits()] == [State.CLOSED, State.CLOSED]
+
+
+async def test_a_reminder_stays_answerable_in_words_when_something_newer_is_asked(tmp_path: Path) -> None:
+    """提醒之后又问了别的：打「完成」照样算数；拿不准是哪件事，就把提醒再拿出来问。"""
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        await rep.photographs()
+        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
+        await rep.says("确认")
+        await firm.time_passes(START + timedelta(days=1, hours=23, minutes=45))
+        assert any("1 完成" in text for text in rep.pushed())
+        asked = await rep.says("我的拜访")  # something newer
+        assert "完成" not in asked
+        await rep.pins()  # and newer still: a visit, whose end 完成 could mean
+        again = await rep.says("做完了")
+        assert "1 完成" in again
+        assert todo_states(firm) == ["open"]
+        assert "丢" in await rep.says("3")
+        assert todo_states(firm) == ["lost"]
+        assert [visit.state for visit in firm.visits()][-1] is State.OPEN
+
+
+async def test_a_label_alone_answers_the_one_reminder_below_a_closed_visit(tmp_path: Path) -> None:
+    async with running(tmp_path) as firm:
+        rep = firm.follower(WANG_JIAN, OPENID)
+        await rep.pins()
+        await rep.photographs()
+        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
+        await rep.says("确认")
+        await firm.time_passes(START + timedelta(days=1, hours=23, minutes=45))
+        await rep.pins()
+        await rep.photographs()
+        await rep.says("解决了送货迟到的问题，老板娘订了5箱小酥肉，价格有优势")
+        assert "撤销" in await rep.says("确认")  # the newest question is the closed visit's
+        assert "完成" in await rep.says("已完成")
+        assert todo_states(firm)[0] == "done"
+        assert "1 完成" not in await rep.says("已完成")  # nothing left to answer so
+
+
+def todo_states(firm: MpFirm) -> list[str]:
+    with firm.database.read() as work:
+        return [str(state) for state in work.session.scalars(select(FollowUpRow.state).order_by(FollowUpRow.id))]
 
 
 def _photo(firm: MpFirm) -> str:

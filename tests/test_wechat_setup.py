@@ -1,21 +1,32 @@
 """zoudian wecom setup and zoudian mp setup on the loopback platforms: what is found, said and made."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from click.testing import CliRunner, Result
 
+import texts
 from bot.cli import SAMPLE_FIRM, main
+from bot.config_file import SettingsRefused
 from bot.loopback.official import OfficialPlatform
 from bot.loopback.platform import LoopbackPlatform, Trouble
 from bot.loopback.work import WorkPlatform
+from bot.settings import load_settings
+from bot.settings_fields import WebValues
+from bot.web_channel import WebChannel
 from bot.wechat_callback import CallbackGuard, answer_callback
+from bot.wechat_pages import verify_routes
+from bot.wechat_setup import Look, look_at_verify_files
+from bot.wiring import make_app
 from handlers.commands import COMMANDS
-from tests.databases import sqlite_only
+from tests.databases import open_migrated, sqlite_only
 from tests.wecomfirm import MEMBERS
 
 pytestmark = sqlite_only  # the database is only read here, as other commands read it
@@ -34,6 +45,7 @@ CONFIG = """
 "方式" = "{mode}"
 "提醒模板" = "{template}"
 "提醒模板字段" = ["客户=thing1", "时间=time2"]
+"模板种类" = "{kind}"
 """
 EVERYBODY = (*MEMBERS, "zhengjingli", "fengjingli", "limin", "chentao", "zhaoqian")
 
@@ -48,6 +60,7 @@ async def look(
     template: str = "",
     language: str = "zh-CN",
     key: str = "",
+    kind: str = "模板消息",
 ) -> Result:
     """`zoudian wecom setup` or `zoudian mp setup`, beside the platform's own loop."""
     config = folder / "config.toml"
@@ -60,6 +73,7 @@ async def look(
         mode=mode,
         template=template,
         language=language,
+        kind=kind,
     )
     config.write_text(filled, encoding="utf-8")
     name = product.upper()
@@ -204,6 +218,102 @@ async def test_an_account_without_rights_is_fine_without_a_menu(tmp_path: Path) 
         assert "只被动回复" in passive.output
         assert "0 人已绑定" in passive.output
         assert [call.path for call in platform.calls] == ["stable_token", "menu/create"]
+
+
+HTTPS = "https://visits.example.test"
+
+
+async def test_the_page_for_the_exact_position_comes_into_the_menu(tmp_path: Path) -> None:
+    """公网网址是 https：菜单里有「准确定位」，后台还差什么说清楚；不是 https，说明为什么没有。"""
+    import_firm(tmp_path)
+    async with WorkPlatform(members=EVERYBODY) as platform:
+        plain = await look(tmp_path, platform, "wecom", public="http://visits.example.test")
+        assert "菜单里没有「准确定位」：公网网址不是 https" in plain.output
+        assert pages_in(platform.console.menu) == {}
+        unset = await look(tmp_path, platform, "wecom", public=HTTPS)
+        assert "可信域名还没设" in unset.output
+        assert "填 visits.example.test" in unset.output
+        assert "域名校验文件" in unset.output
+        assert pages_in(platform.console.menu) == {"准确定位": f"{HTTPS}/wecom/here"}
+        platform.console.domain = "example.test"
+        ready = await look(tmp_path, platform, "wecom", public=HTTPS)
+        assert "可信域名设好了：visits.example.test" in ready.output
+        platform.console.domain = "ple.test"
+        assert "可信域名还没设" in (await look(tmp_path, platform, "wecom", public=HTTPS)).output
+
+
+async def test_a_service_account_has_the_page_and_others_are_told_why_not(tmp_path: Path) -> None:
+    async with OfficialPlatform() as platform:
+        platform.console.agreements["TPL1"] = "客户{{thing1.DATA}} 时间{{time2.DATA}}"
+        result = await look(tmp_path, platform, "mp", public=HTTPS, template="TPL1", kind="订阅通知")
+        assert "JS 接口安全域名" in result.output
+        assert "勾选一次，才能收到一条" in result.output
+        page = f"{HTTPS}/mp/here"
+        assert pages_in(platform.console.menu) == {"准确定位": page, "接收提醒": page}
+        platform.trouble("ticket/getticket", Trouble(errcode=48001, times=9))
+        platform.pages.tickets.clear()
+        without = await look(tmp_path, platform, "mp", public=HTTPS, template="TPL1", kind="订阅通知")
+        assert "认证服务号才有" in without.output
+        assert "在那之前提醒都要等到对方下次发消息" in without.output
+        assert pages_in(platform.console.menu) == {}
+
+
+async def test_the_consoles_file_is_looked_for_at_the_domain() -> None:
+    """域名校验文件：我们自己就给，内容默认是文件名里那一段；没生效会被发现。"""
+    files = ("WW_verify_Ab12Cd34.txt", "MP_verify_Zz99Yy88.txt=another-content", "WW_verify_gone0000.txt")
+    site = web.Application()
+    site.add_routes(verify_routes(files[:2]))
+    runner = web.AppRunner(site, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        public = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession() as http, http.get(f"{public}/{files[0]}") as answer:
+            assert (answer.content_type, await answer.text()) == ("text/plain", "Ab12Cd34")
+        found = Look(texts.load("zh-CN"), "wecom")
+        await look_at_verify_files(found, WebValues(public_url=f"{public}/wecom", verify_files=files))
+        assert [one.standing for one in found.findings] == ["fine", "fine", "missing"]
+        assert "重启 zoudian run" in found.findings[-1].text
+    finally:
+        await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html", "../WW_verify_Ab12.txt", "WW_verify_Ab12.txt=a b", "ww_verify_Ab12.txt"]
+)
+def test_nothing_but_such_a_file_can_be_set(name: str) -> None:
+    with pytest.raises(SettingsRefused):
+        load_settings(None, {"ZOUDIAN_WEB__VERIFY_FILES": json.dumps([name])})
+
+
+def test_the_running_bot_serves_page_and_file(tmp_path: Path) -> None:
+    """What `zoudian run` puts together, by the settings: the page where there is a public address, else none."""
+    surroundings = {
+        "ZOUDIAN_DATA__FOLDER": str(tmp_path),
+        "ZOUDIAN_WEB__VERIFY_FILES": '["WW_verify_Ab12Cd34.txt"]',
+        "ZOUDIAN_WECOM__CORP_ID": "ww1",
+        "ZOUDIAN_WECOM__AGENT_ID": "7",
+        "ZOUDIAN_WECOM__SECRET": "s" * 20,
+        "ZOUDIAN_WECOM__TOKEN": "t" * 8,
+        "ZOUDIAN_WECOM__AES_KEY": "a" * 43,
+    }
+    served = {}
+    for public in ("", HTTPS):
+        settings = load_settings(None, surroundings | {"ZOUDIAN_WEB__PUBLIC_URL": public})
+        database = open_migrated(tmp_path)
+        app = make_app(settings, database)
+        site = app.channels["web"]
+        assert isinstance(site, WebChannel)
+        served[public] = {route.resource.canonical for route in site.app.router.routes() if route.resource is not None}
+        database.close()
+    assert "/WW_verify_Ab12Cd34.txt" in served[""]
+    assert served[HTTPS] - served[""] == {f"/wecom/here{end}" for end in ("", "/back", "/api/config", "/api/place")}
+
+
+def pages_in(menu: dict[str, Any] | None) -> dict[str, str]:
+    assert menu is not None
+    entries = [entry for one in menu["button"] for entry in one["sub_button"]]
+    return {entry["name"]: entry["url"] for entry in entries if entry["type"] == "view"}
 
 
 def test_without_settings_it_says_which(tmp_path: Path) -> None:

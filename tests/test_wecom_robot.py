@@ -95,11 +95,11 @@ async def test_the_group_gets_the_alert_and_the_day_and_no_choices(tmp_path: Pat
         await a_short_visit(firm)
         await firm.time_passes(START.replace(hour=18, minute=1))
         await firm.idle()
-        assert [text.partition("（")[0] for text in heard] == ["🔔 今日异常预警"]
+        assert [text.partition("（")[0] for text in heard] == ["**🔔 今日异常预警"]
         assert not re.search(r"^1 ", heard[0], re.MULTILINE), "nothing to choose, as nobody can answer"
         await firm.time_passes(START.replace(hour=18, minute=50))
         await firm.platform.until(lambda: len(heard) == 2)
-        assert heard[1].splitlines()[0] == "📊 11月23日 日报（柯桥区）"
+        assert heard[1].splitlines()[0] == "**📊 11月23日 日报（柯桥区）**"
         assert "拜访 1 次，已提交 1 次" in heard[1]
         assert "成交 1 次" in heard[1]
         assert "王建：1 次" in heard[1]
@@ -176,6 +176,28 @@ async def test_every_trouble_becomes_what_the_sender_acts_on(
         with pytest.raises(SendError) as caught:
             await channel.send("E002", Rendered(("一", "二")))
         assert caught.value.sent == 1
+
+
+EVIL = '王建：*粗* <@all> [点这里](https://x.example)\n# 标题 `码` <font color="warning">红</font> > 引'
+
+
+async def test_a_heading_is_bold_and_what_people_wrote_is_never_markup(tmp_path: Path) -> None:
+    async with robots(tmp_path) as made:
+        channel = await made.start(Group("E002", KEY))
+        await channel.send("E002", Rendered((f"🔔 今日*异常*预警\n{EVIL}",)))
+        await channel.send("E002", Rendered((EVIL.partition("\n")[0],)))  # one line is plain text, as it was written
+        await channel.send("E002", Rendered(("标题\n" + "<" * 1400,)))  # as markdown too long: plain text
+        plain = GroupRobots((Group("E002", KEY),), made.database, api_base=made.platform.base, markdown=False)
+        made.channels.append(plain)
+        await plain.start(nobody)
+        await plain.send("E002", Rendered((EVIL,)))
+        kinds = [call.json["msgtype"] for call in made.platform.calls if call.path == "webhook/send"]
+        assert kinds == ["markdown", "text", "text", "text"]
+        shown = made.platform.robots[KEY][0]
+        assert shown.startswith("**🔔 今日＊异常＊预警**\n")
+        assert not re.search(r"[*_`\[\]<>#~|\\]", shown.removeprefix("**").replace("预警**", "", 1))
+        assert "点这里" in shown
+        assert made.platform.robots[KEY][-1] == EVIL
 
 
 def test_groups_as_they_are_set() -> None:

@@ -374,5 +374,5 @@ def as_this_channel_tells(text: str) -> str:
     """A script whose `saved:` lines call a device's position what WeChat has, the app's own report, and whose words the
     channel itself recognised came by 公众号, the only one of the two that may send such.
     """
-    text = re.sub(r"^(saved: (?:#\d+ )?place = )(?:live|browser) ", r"\1report ", text, flags=re.M)
+    text = re.sub(r"^(saved: (?:#\d+ )?place = )(?:live|browser|h5_gps) ", r"\1report ", text, flags=re.M)
     return re.sub(r"^(saved: (?:#\d+ )?note = heard by )terminal ", r"\1mp ", text, flags=re.M)

@@ -247,7 +247,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path != "/" and not request.path.startswith(_OWN_PATHS):
         return await handler(request)  # a webhook mounted beside us has guards of its own
     try:
-        _check_host(request)
+        check_host(request)
         session = site.sessions.read(request.cookies.get(cookie_name(request), ""), site.clock())
         request[SESSION] = session or site.sessions.make(site.clock())
         request[IS_NEW] = session is None
@@ -257,7 +257,7 @@ async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
             raise Refusal(403, "session")
         return await handler(request)
     except Refusal as refusal:
-        return _refused(request, refusal)
+        return refused(request, refusal)
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -265,7 +265,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
         response.headers.setdefault(name, value)
 
 
-def _check_host(request: web.Request) -> None:
+def check_host(request: web.Request) -> None:
     """Only our own name, localhost and bare addresses: another name that leads here is a rebinding attack."""
     name = urlsplit(f"//{request.host}").hostname or ""
     if name in ("localhost", urlsplit(request.app[SITE].settings.public_url).hostname):
@@ -276,9 +276,10 @@ def _check_host(request: web.Request) -> None:
         raise Refusal(421, "host") from None
 
 
-def _refused(request: web.Request, refusal: Refusal) -> web.Response:
+def refused(request: web.Request, refusal: Refusal, again: str = "") -> web.Response:
+    """The refusal as a sentence: JSON for a script, else a page, with a button to `again` where there is one."""
     words = texts.load(request.app[SITE].settings.language)
     said = words.say(f"web.problem.{refusal.problem}", refusal.values)
     if "/api/" in request.path:
         return data({"problem": refusal.problem, "text": said}, refusal.status)
-    return page("problem.html", words, {"said": said}, refusal.status)
+    return page("again.html" if again else "problem.html", words, {"said": said, "again": again}, refusal.status)

@@ -56,6 +56,7 @@ class WorkConsole:
         self.outside: set[str] = set()
         self.departments: list[int] = []
         self.closed = False
+        self.domain = ""  # the trusted one, without a scheme
         self.flags = {"report_location_flag": 0, "isreportenter": 0}
         self.menu: Json | None = None
         self.handlers = {
@@ -80,7 +81,7 @@ class WorkConsole:
             "allow_userinfos": {"user": named},
             "allow_partys": {"partyid": self.departments},
             "close": int(self.closed),
-            "redirect_domain": "",
+            "redirect_domain": self.domain,
             **self.flags,
         }
 

@@ -1,9 +1,11 @@
 """A 公众号 (服务号) on loopback."""
 
 import itertools
+import secrets
 from typing import Any
 
 from bot.loopback.consoles import OfficialConsole
+from bot.loopback.pages import Pages
 from bot.loopback.platform import Call, LoopbackPlatform, Refusal
 from bot.loopback.signer import Messages
 
@@ -37,7 +39,9 @@ class OfficialPlatform(LoopbackPlatform):
         self.codes: dict[str, str] = {}
         self.messages = Messages(OWN_NAME)
         self._message_numbers = itertools.count(1)
-        self.open_paths = {"stable_token", "token"}
+        self.pages = Pages(app_id)
+        self.pages.holder = followers[0] if followers else ""
+        self.open_paths = {"stable_token", "token", "sns/oauth2/access_token"} | self.pages.open_paths
         self.handlers |= {
             "stable_token": self._stable_token,
             "token": self._plain_token,
@@ -45,6 +49,9 @@ class OfficialPlatform(LoopbackPlatform):
             "message/template/send": self._template_send,
             "message/subscribe/bizsend": self._subscribe_send,
             "qrcode/create": self._make_code,
+            "sns/oauth2/access_token": self._whose_code,
+            "ticket/getticket": self._ticket,
+            **self.pages.handlers,
         }
         self.console = OfficialConsole()
         self.handlers |= self.console.handlers
@@ -97,6 +104,17 @@ class OfficialPlatform(LoopbackPlatform):
         number = self._template(call.json)
         self.agreed.remove(agreement)
         return {"errcode": 0, "errmsg": "ok", "msgid": number}
+
+    def _whose_code(self, call: Call) -> Json:
+        """The token in the answer is the person's own and good for nothing but their profile."""
+        self.check_credentials(call.params.get("appid", ""), call.params.get("secret", ""))
+        person = self.pages.use_code(call.params.get("code", ""))
+        return {"access_token": secrets.token_urlsafe(60), "expires_in": 7200, "openid": person, "scope": "snsapi_base"}
+
+    def _ticket(self, call: Call) -> Json:
+        if call.params.get("type") != "jsapi":
+            raise Refusal(40097, "invalid args")
+        return self.pages.ticket(call)
 
     def _template(self, message: Json) -> int:
         person = str(message.get("touser", ""))

@@ -9,12 +9,14 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from bot.loopback.consoles import WorkConsole
+from bot.loopback.pages import Pages
 from bot.loopback.platform import Call, LoopbackPlatform, Refusal
 from bot.loopback.signer import Messages
 
 Json = dict[str, Any]
 
 TEXT_BYTES = 2048  # longer texts are cut without a word
+MARKDOWN_BYTES = 4096  # of a group's robot
 TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 
 
@@ -54,13 +56,17 @@ class WorkPlatform(LoopbackPlatform):
         self._times: dict[str, list[float]] = defaultdict(list)
         self._robot_times: dict[str, list[float]] = defaultdict(list)
         self._checked: dict[str, float] = {}
-        self.open_paths = {"gettoken", "webhook/send"}
+        self.pages = Pages(corp_id, agent_id)
+        self.open_paths = {"gettoken", "webhook/send"} | self.pages.open_paths
         self.handlers |= {
             "gettoken": self._gettoken,
             "message/send": self._send,
             "message/update_template_card": self._update_card,
             "message/recall": self._recall,
             "webhook/send": self._robot,
+            "auth/getuserinfo": self._whose_code,
+            "get_jsapi_ticket": self.pages.ticket,
+            **self.pages.handlers,
         }
         self.console = WorkConsole(agent_id, self.members)
         self.handlers |= self.console.handlers
@@ -192,6 +198,12 @@ class WorkPlatform(LoopbackPlatform):
         self.cards[task_id]["shown"] = str(call.json.get("button", {}).get("replace_name", ""))
         return {"errcode": 0, "errmsg": "ok"}
 
+    def _whose_code(self, call: Call) -> Json:
+        """A member of the app is named by the userid, in small letters; a guest by an openid."""
+        person = self.pages.use_code(call.params.get("code", ""))
+        named = {"userid": person.lower()} if person else {"openid": "oGuest_of_the_corp"}
+        return {"errcode": 0, "errmsg": "ok", **named}
+
     def _recall(self, call: Call) -> Json:
         number = str(call.json.get("msgid"))
         if not any(message["msgid"] == number for message in self.sent):
@@ -206,8 +218,9 @@ class WorkPlatform(LoopbackPlatform):
         if self._is_too_many(self._robot_times[key], ((20, 60.0),)):
             raise Refusal(45009, "api freq out of limit")
         kind = str(call.json.get("msgtype"))
+        longest = MARKDOWN_BYTES if kind == "markdown" else TEXT_BYTES
         self.robots[key].append(
-            str(call.json.get(kind, {}).get("content", "")).encode()[:TEXT_BYTES].decode("utf-8", "ignore")
+            str(call.json.get(kind, {}).get("content", "")).encode()[:longest].decode("utf-8", "ignore")
         )
         return {"errcode": 0, "errmsg": "ok"}
 
