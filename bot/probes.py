@@ -113,10 +113,18 @@ class Probes:
         self._engine = "SQLite" if not database.shared else "PostgreSQL"
         self._lags: deque[float] = deque(maxlen=_REMEMBERED)
         self._beating: asyncio.Task[None] | None = None
-        self.phase = "starting"  # then ready, then stopping
+        self._phase = "starting"  # then ready, then stopping
 
     def start(self) -> None:
         self._beating = spawn(self._beat(), "loop lag")
+
+    def begun(self) -> None:
+        """The bot has started. That its loop stood still for a while meanwhile is no matter any more."""
+        self._phase = "ready"
+        self._lags.clear()
+
+    def ending(self) -> None:
+        self._phase = "stopping"
 
     async def stop(self) -> None:
         if self._beating is not None:
@@ -129,14 +137,14 @@ class Probes:
     def alive(self) -> Verdict:
         """Whether the event loop turns and no part of the bot has ended by itself."""
         lag = max(self._lags, default=0.0)
-        ended = sorted(self._parts()) if self.phase == "ready" else []
+        ended = sorted(self._parts()) if self._phase == "ready" else []
         wrong = [*(["loop"] if lag > STUCK_SECONDS else []), *(["stopped"] if ended else [])]
         return Verdict(tuple(wrong), {"loop_lag_s": round(lag, 3), "stopped": ended})
 
     async def ready(self) -> Verdict:
         """Whether work given to this process now is done now."""
-        details: dict[str, Any] = {"phase": self.phase}
-        wrong = [] if self.phase == "ready" else [self.phase]
+        details: dict[str, Any] = {"phase": self._phase}
+        wrong = [] if self._phase == "ready" else [self._phase]
         lives = self.alive()
         details |= lives.details
         wrong += lives.wrong

@@ -412,9 +412,9 @@ async def _serve(
                 await asyncio.to_thread(webbrowser.open, address)
     click.echo(started)
     if probes is not None:
-        probes.phase = "ready"
+        probes.begun()
     await stopping.wait()
     click.echo(say("run.stopping"))
     if probes is not None:
-        probes.phase = "stopping"
+        probes.ending()
     await app.stop()
