@@ -9,9 +9,12 @@ import base64
 import json
 import logging
 import re
+import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from types import TracebackType
 from typing import Any, Final, Literal
 from urllib.parse import quote, quote_plus, urlsplit
 from zoneinfo import ZoneInfo
@@ -21,6 +24,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bot.settings import HIDDEN, Settings
 from storage.database import password_in
+
+log = logging.getLogger(__name__)
 
 # What a log call may say beside its sentence (`extra=`); everything else that libraries attach is left out.
 FIELDS: Final = (
@@ -157,6 +162,28 @@ def set_up_logging(settings: Settings) -> NoSecrets:
     return no_secrets
 
 
+def log_what_nobody_catches() -> None:
+    """Python prints such errors itself, whole, with whatever secret or word stands in them; and warnings likewise."""
+
+    def died(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            sys.__excepthook__(kind, error, trace)
+        else:
+            log.critical("the program ended with an error", exc_info=(kind, error, trace))
+
+    def thread_died(args: threading.ExceptHookArgs) -> None:
+        if args.exc_value is not None and not issubclass(args.exc_type, SystemExit):
+            name = args.thread.name if args.thread is not None else "?"
+            log.critical("the thread %s ended with an error", name, exc_info=args.exc_value)
+
+    def could_not_be_raised(args: "sys.UnraisableHookArgs") -> None:
+        if args.exc_value is not None:
+            log.error("an error that could not be raised", exc_info=args.exc_value)
+
+    sys.excepthook, threading.excepthook, sys.unraisablehook = died, thread_died, could_not_be_raised
+    logging.captureWarnings(True)
+
+
 def formatter(kind: Literal["text", "json"], no_secrets: NoSecrets, zone: ZoneInfo) -> logging.Formatter:
     """Lines for people, or one JSON object a line."""
 
@@ -166,7 +193,13 @@ def formatter(kind: Literal["text", "json"], no_secrets: NoSecrets, zone: ZoneIn
         return event
 
     def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-        return {name: no_secrets.clean_all(value) for name, value in event.items()}
+        # Nearly always there is nothing to be taken out: one look at everything is cheaper than one at each field.
+        plain = "\n".join(value for value in event.values() if isinstance(value, str))
+        clean = no_secrets.clean(plain) == plain
+        return {
+            name: value if clean and isinstance(value, str) else no_secrets.clean_all(value)
+            for name, value in event.items()
+        }
 
     if kind == "json":
         renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)

@@ -24,7 +24,8 @@ from prometheus_client.registry import Collector
 
 from storage.gauges import Gauges
 
-disable_created_metrics()  # when each counter began: a second series for every one, which nobody asks for
+# When each counter began would be a second series for every one.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type for it
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 _QUICK = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
 _ALL = "Of the whole database, the same from every process: "

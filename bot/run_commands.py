@@ -26,7 +26,7 @@ from bot.cli import (
     settings_of,
     stop,
 )
-from bot.logs import set_up_logging
+from bot.logs import log_what_nobody_catches, set_up_logging
 from bot.monitor import Monitor
 from bot.probes import Probes
 from bot.replay import REP, Replay, TurnLog
@@ -81,6 +81,7 @@ def _run(settings: Settings, started: str, *, receives: bool = True, works: bool
         spans = open_spans(settings, role, no_secrets)
     except MissingExtra as missing:
         stop(USAGE, "run.needs_extra", setting=missing.setting, extra=missing.extra)
+    log_what_nobody_catches()
     with database_of(settings) as database:
         if not database.shared and not (receives and works):
             stop(USAGE, "run.needs_postgres")

@@ -123,9 +123,7 @@ def open_sentry(settings: Settings, role: str, no_secrets: NoSecrets) -> bool:
         import sentry_sdk  # noqa: PLC0415 - an extra
         from sentry_sdk.integrations.atexit import AtexitIntegration  # noqa: PLC0415
         from sentry_sdk.integrations.dedupe import DedupeIntegration  # noqa: PLC0415
-        from sentry_sdk.integrations.excepthook import ExcepthookIntegration  # noqa: PLC0415
         from sentry_sdk.integrations.logging import LoggingIntegration  # noqa: PLC0415
-        from sentry_sdk.integrations.threading import ThreadingIntegration  # noqa: PLC0415
     except ImportError:
         raise MissingExtra(variable_of(("telemetry", "sentry_dsn")), "sentry") from None
     sentry_sdk.init(
@@ -138,11 +136,10 @@ def open_sentry(settings: Settings, role: str, no_secrets: NoSecrets) -> bool:
         auto_session_tracking=False,
         default_integrations=False,
         auto_enabling_integrations=False,
-        # No breadcrumbs: they would tell what other messages were about. Errors only.
+        # Of what is logged the errors only; what nobody catches is logged too (bot.logs). No breadcrumbs: they would
+        # tell what other messages were about.
         integrations=[
             LoggingIntegration(level=None, event_level=logging.ERROR, sentry_logs_level=None),
-            ExcepthookIntegration(),
-            ThreadingIntegration(propagate_hub=False),
             DedupeIntegration(),
             AtexitIntegration(callback=lambda _pending, _timeout: None),
         ],

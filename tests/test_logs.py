@@ -20,7 +20,8 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from bot import logs
 from bot.channels import NotSent
-from bot.logs import FIELDS, HIDDEN, NoSecrets, as_text, formatter
+from bot.logs import FIELDS, NoSecrets, as_text, formatter
+from bot.settings import HIDDEN
 from bot.tasks import in_pool, spawn
 from nlp.speech_process import SpeechProcess
 from tests.speech import TEST_MODEL
@@ -99,7 +100,7 @@ def test_every_field_of_our_own_lines_is_one_that_is_shown() -> None:
         for path in sorted((ROOT / room).rglob("*.py")):
             for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(call, ast.keyword) and call.arg == "extra" and isinstance(call.value, ast.Dict):
-                    named |= {key.value for key in call.value.keys if isinstance(key, ast.Constant)}
+                    named |= {str(key.value) for key in call.value.keys if isinstance(key, ast.Constant)}
     assert {"ms", "task"} <= named <= set(FIELDS)
 
 
