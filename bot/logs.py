@@ -73,6 +73,7 @@ _IN_JSON = re.compile(
 )
 _PASSWORD = re.compile(r"(://[^/@\s:]*):[^/@\s]+@")
 _AUTHORIZATION = re.compile(r"(?i)\b(bearer|basic)\s+[A-Za-z0-9+/=._~-]{8,}")
+_TOOK = re.compile(r"took [\d.]+ seconds$")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\u2028\u2029]")
 
 
@@ -204,9 +205,7 @@ def formatter(kind: Literal["text", "json"], no_secrets: NoSecrets, zone: ZoneIn
     if kind == "json":
         renderer: Processor = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=False, pad_event_to=0, pad_level=False, exception_formatter=structlog.dev.plain_traceback
-        )
+        renderer = _line
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
@@ -221,6 +220,16 @@ def formatter(kind: Literal["text", "json"], no_secrets: NoSecrets, zone: ZoneIn
     )
 
 
+def _line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """For people. structlog's own renderer took a quarter of the time of a line, for colours and columns."""
+    head = [f"{event.pop('timestamp')} [{event.pop('level')}] {event.pop('event')} [{event.pop('logger')}]"]
+    trace = event.pop("exception", "")
+    for name, value in event.items():
+        shown = str(value)
+        head.append(f"{name}={shown if shown.isalnum() else _CONTROL.sub('?', shown)}")
+    return " ".join(head) + (f"\n{trace}" if trace else "")
+
+
 def _not_too_talkative(record: logging.LogRecord) -> bool:
     if record.levelno >= logging.WARNING:
         return True
@@ -229,10 +238,11 @@ def _not_too_talkative(record: logging.LogRecord) -> bool:
 
 def sentence(logger: str, said: str) -> str:
     """In one line, so that nobody from outside writes lines of ours. asyncio repeats arguments of calls: only how its
-    sentences begin is shown.
+    sentences begin is shown, and how long a call took.
     """
     if logger == "asyncio":
-        said = re.split(r"[<(\n]", said, maxsplit=1)[0].strip()
+        took = _TOOK.search(said)
+        said = re.split(r"[<(\n]", said, maxsplit=1)[0].strip() + (f" … {took[0]}" if took else " …")
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], said)
 
 

@@ -326,12 +326,12 @@ class Values(BaseSettings):
     understanding: UnderstandingValues = Field(default=UnderstandingValues(), title="理解")
     data: DataValues = Field(default=DataValues(), title="数据")
     files: FilesValues = Field(default=FilesValues(), title="文件")
-    metrics: MetricsValues = Field(default=MetricsValues(), title="指标")
-    telemetry: TelemetryValues = Field(default=TelemetryValues(), title="外送")
     web: WebValues = Field(default=WebValues(), title="网页")
     telegram: TelegramValues = Field(default=TelegramValues(), title="telegram")
     wecom: WecomValues = Field(default=WecomValues(), title="企业微信")
     mp: MpValues = Field(default=MpValues(), title="公众号")
+    metrics: MetricsValues = Field(default=MetricsValues(), title="指标")
+    telemetry: TelemetryValues = Field(default=TelemetryValues(), title="外送")
 
     @classmethod
     def settings_customise_sources(

@@ -230,12 +230,12 @@ async def test_no_secret_and_no_words_of_a_rep_leave_the_bot(
             finally:
                 bot.terminate()
                 await asyncio.wait_for(bot.wait(), 60)
-        for command in (["doctor"], ["doctor", "--json"], ["check-config"], ["dead", "list"]):
-            child = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", _LOUD, *command, cwd=tmp_path, env=environment,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-            )  # fmt: skip
-            shown.append((await child.communicate())[0].decode())
+        shown += await asyncio.gather(
+            *(
+                _said_by(environment, tmp_path, *command)
+                for command in (["doctor"], ["doctor", "--json"], ["check-config"], ["dead", "list"])
+            )
+        )
         tokens = [*work_platform._tokens, *official._tokens]
     written = log.read_text(encoding="utf-8", errors="replace")
     for event in ("received", "applied", "job started", "job finished", "queued", "sent"):
@@ -252,6 +252,14 @@ async def test_no_secret_and_no_words_of_a_rep_leave_the_bot(
     assert found_in(told, PASSWORD) == []
     unheard = [word for word in (*WORDS, *HEARD) if word in "\n".join([written, *shown[:3], spans.text, errors.text])]
     assert unheard == []
+
+
+async def _said_by(environment: dict[str, str], folder: Path, *command: str) -> str:
+    said, error = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _LOUD, *command, cwd=folder, env=environment, stdout=said, stderr=error
+    )
+    return (await child.communicate())[0].decode()
 
 
 def _without_its_own_key(errors: Collector) -> str:
