@@ -15,6 +15,7 @@ from bot.channels import Channel, TakesTurns
 from bot.intake import Intake
 from bot.sender import Sender
 from bot.tasks import spawn
+from bot.watch import Watch, WatchedTranscriber
 from handlers.tools import Tools
 from nlp.transcribe import Transcriber
 from scheduler.clock import Clock, listen_to_kept_notes
@@ -53,17 +54,22 @@ class App:
         chores: Sequence[Callable[[], object]] = (),
         receives: bool = True,
         works: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         if not database.shared and not (receives and works):
             raise ValueError("parts of the bot can only run apart on PostgreSQL")
         self.database, self.tools = database, tools
         self.channels = {channel.name: channel for channel in channels}
         self.receives, self.works = receives, works
+        self.watch = watch or Watch()
+        database.timed = self.watch.transaction
         self._now, self._model_ready = now, model_ready
-        self.sender = Sender(database, tools.files, self.channels, now, tools.zone)
-        self.worker = Worker(database, tools, transcriber, now, self.sender.wake)
-        self.intake = Intake(database, tools, self.channels, now, self._something_happened, works=works)
-        self._clock = Clock(database, tools, now, self.sender.wake, chores)
+        self.sender = Sender(database, tools.files, self.channels, now, tools.zone, self.watch)
+        self.worker = Worker(database, tools, WatchedTranscriber(transcriber, self.watch), now, self.sender.wake)
+        self.intake = Intake(
+            database, tools, self.channels, now, self._something_happened, works=works, watch=self.watch
+        )
+        self.clock = Clock(database, tools, now, self.sender.wake, chores)
         self._holding: asyncio.Task[None] | None = None
         self._polling: set[str] = set()
 
@@ -78,17 +84,18 @@ class App:
             for channel in self.channels.values():
                 if not self._in_turns(channel):
                     await channel.start(self.intake.accept)
+                    self.watch.meters.polling.labels(channel.name).set(1)
         if self.database.shared:
             await self._hold_on()
             self._holding = spawn(self._keep_holding(), "leases")
         if self.works:
-            self._clock.start()
+            self.clock.start()
 
     async def stop(self) -> None:
         """Let running turns and sends end; they need their channels, which stop last. The rest waits as rows."""
         await self.intake.stop()
         if self.works:
-            await asyncio.to_thread(self._clock.stop)
+            await asyncio.to_thread(self.clock.stop)
             await asyncio.to_thread(self.worker.stop)
         await self.sender.stop()
         if self._holding is not None:
@@ -100,6 +107,13 @@ class App:
         await self.intake.close()
         if self.database.shared:
             await asyncio.to_thread(self._let_go)
+
+    def ended(self) -> list[str]:
+        """The parts that run as long as the bot does and ended all the same."""
+        parts = {"intake": self.intake.runs}
+        if self.works:
+            parts |= {"sender": self.sender.runs, "worker": self.worker.runs, "clock": self.clock.runs}
+        return [name for name, runs in parts.items() if not runs]
 
     async def _start_working(self) -> None:
         self.tools.ear.of(self.database)
@@ -138,9 +152,11 @@ class App:
             if name in held and name not in self._polling:
                 self._polling.add(name)
                 await channel.start(self.intake.accept)
+                self.watch.meters.polling.labels(channel.name).set(1)
             elif name not in held and name in self._polling and isinstance(channel, TakesTurns):
                 log.warning("%s: another process receives now", channel.name)
                 self._polling.discard(name)
+                self.watch.meters.polling.labels(channel.name).set(0)
                 await channel.pause()
 
     def _renew(self, wanted: list[str]) -> set[str]:

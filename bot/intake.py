@@ -8,6 +8,7 @@ that person's messages, whoever stored them.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.channels import Channel, MediaProblem
-from bot.tasks import spawn
+from bot.tasks import in_pool, spawn
+from bot.watch import Watch
 from handlers.receive import apologise, apply
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
@@ -45,13 +47,15 @@ class Intake:
         threads: int = 4,
         *,
         works: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         """Unless it `works` it only stores."""
+        self._watch = watch or Watch()
         self._database, self._tools, self._channels = database, tools, channels
         self._now, self._after = now, after
         self._works = works
         self._pool = ThreadPoolExecutor(threads, "turn")
-        self._new: list[tuple[Delivery, asyncio.Future[bool]]] = []
+        self._new: list[tuple[Delivery, float, asyncio.Future[bool]]] = []
         self._storing: asyncio.Task[None] | None = None
         self._queues: dict[str, deque[Delivery]] = {}
         # People of whom more may be stored than is lined up: what a death, a hold or a fault left. On SQLite alone.
@@ -81,10 +85,15 @@ class Intake:
             await asyncio.gather(self._storing, return_exceptions=True)
         self._pool.shutdown(wait=True)
 
+    @property
+    def runs(self) -> bool:
+        """Whether it looks for second tries, where that is its work."""
+        return not self._works or (self._sweeper is not None and not self._sweeper.done())
+
     async def accept(self, delivery: Delivery) -> bool:
         """Store one delivery; True when it was new. Deliveries that come together share one commit."""
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._new.append((delivery, future))
+        self._new.append((delivery, time.time(), future))
         if self._storing is None or self._storing.done():
             self._storing = spawn(self._store(), "inbox store")
         return await future
@@ -100,13 +109,14 @@ class Intake:
         while self._new:
             batch, self._new = self._new, []
             try:
-                ids = await loop.run_in_executor(self._pool, self._store_all, [item for item, _ in batch])
+                ids = await loop.run_in_executor(self._pool, self._store_all, [item for item, *_ in batch])
             except Exception as trouble:
-                for _, future in batch:
+                for *_, future in batch:
                     if not future.done():
                         future.set_exception(trouble)
                 continue
-            for (delivery, future), row in zip(batch, ids, strict=True):
+            for (delivery, came, future), row in zip(batch, ids, strict=True):
+                self._watch.received(delivery, row, came)
                 if not future.done():
                     future.set_result(row is not None)
                 if row is not None and delivery.message is not None and self._works and not self._stopping:
@@ -170,12 +180,17 @@ class Intake:
 
     async def _one(self, delivery: Delivery) -> bool:
         """Fetch what is to be fetched and run the turn. False when it must be tried again later."""
+        with self._watch.message(delivery):
+            return await self._fetch_and_apply(delivery)
+
+    async def _fetch_and_apply(self, delivery: Delivery) -> bool:
         loop = asyncio.get_running_loop()
         try:
             fetched = await self._fetch(delivery)
             if fetched is None:
                 return False
-            await loop.run_in_executor(self._pool, apply, self._database, self._tools, fetched, self._now())
+            with self._watch.turn(delivery):
+                await in_pool(self._pool, apply, self._database, self._tools, fetched, self._now())
         except Exception as trouble:
             if will_pass(trouble):
                 log.warning("inbox %s waits for the database or the disk: %s", delivery.id, type(trouble).__name__)
@@ -202,8 +217,10 @@ class Intake:
         try:
             data = await self._channels[delivery.channel].fetch(media)
         except MediaProblem as problem:
+            self._watch.not_fetched(delivery, problem)
             media = replace(media, problem=problem.reason)
         except Exception as trouble:
+            self._watch.not_fetched(delivery, trouble)
             if self._now() - delivery.received_at < GIVE_UP_FETCHING:
                 log.warning("inbox %s: its file is not to be had yet (%s)", row, type(trouble).__name__)
                 await loop.run_in_executor(self._pool, self._wait_for_file, row)

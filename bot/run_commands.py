@@ -7,22 +7,38 @@ import shutil
 import signal
 import tempfile
 import webbrowser
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from bot.app import App, utc_now
-from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, USAGE, database_of, readable_database, say, settings_of, stop
+from bot.cli import (
+    DATA_PROBLEM,
+    SAMPLE_FIRM,
+    SURROUNDINGS,
+    USAGE,
+    database_of,
+    readable_database,
+    say,
+    settings_of,
+    stop,
+)
+from bot.logs import log_what_nobody_catches, set_up_logging
+from bot.monitor import Monitor
+from bot.probes import Probes
 from bot.replay import REP, Replay, TurnLog
 from bot.script import BadScript, Line, Script, read_script
 from bot.script_check import as_json, check
 from bot.settings import Settings
 from bot.stored_chat import NoSuchConversation, stored_script
+from bot.telemetry import MissingExtra, open_sentry, open_spans
 from bot.tour import tour_start
+from bot.watch import Watch
 from bot.web_channel import WebChannel
-from bot.wiring import TEST_MODEL, has_model, make_app, set_up_logging, tools_of, web_channel
+from bot.wiring import TEST_MODEL, has_model, make_app, probes_of, tools_of, web_channel
 from handlers.tools import Tools
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
@@ -58,15 +74,31 @@ def worker(context: click.Context) -> None:
 
 def _run(settings: Settings, started: str, *, receives: bool = True, works: bool = True) -> None:
     """The bot, or the part of it that is wanted, until it is stopped."""
-    set_up_logging(settings)
+    no_secrets = set_up_logging(settings)
+    role = "run" if receives and works else "receiver" if receives else "worker"
+    try:
+        open_sentry(settings, role, no_secrets)
+        spans = open_spans(settings, role, no_secrets)
+    except MissingExtra as missing:
+        stop(USAGE, "run.needs_extra", setting=missing.setting, extra=missing.extra)
+    log_what_nobody_catches()
     with database_of(settings) as database:
         if not database.shared and not (receives and works):
             stop(USAGE, "run.needs_postgres")
-        app = make_app(settings, database, receives=receives, works=works)
+        app = make_app(settings, database, receives=receives, works=works, watch=Watch(spans))
+        probes = probes_of(settings, app)
+        values = settings.metrics
+        monitor = Monitor(probes, values.host, values.port) if values.port else None
         if works and not has_model(settings.transcribe):
             click.echo(say("run.no_model", model=settings.transcribe.model), err=True)
         address = _site(app).site.settings.address
-        asyncio.run(_serve(app, say(started, names=list(app.channels), address=address)))
+        asyncio.run(
+            _watched(
+                probes, monitor, _serve(app, say(started, names=list(app.channels), address=address), probes=probes)
+            )
+        )
+        if spans is not None:
+            spans.close()
 
 
 @click.command()
@@ -338,7 +370,31 @@ def _site(app: App) -> WebChannel:
     return site
 
 
-async def _serve(app: App, started: str, demo_site: WebChannel | None = None, *, open_browser: bool = False) -> None:
+async def _watched(probes: Probes, monitor: Monitor | None, serving: Coroutine[Any, Any, None]) -> None:
+    """Serve, and meanwhile tell whoever asks how it goes: from before the start until after the end."""
+    probes.start()
+    try:
+        if monitor is not None:
+            try:
+                await monitor.start()
+            except OSError as trouble:
+                serving.close()
+                stop(SURROUNDINGS, "run.metrics_port_taken", detail=trouble.strerror or trouble)
+        await serving
+    finally:
+        if monitor is not None:
+            await monitor.stop()
+        await probes.stop()
+
+
+async def _serve(
+    app: App,
+    started: str,
+    demo_site: WebChannel | None = None,
+    *,
+    open_browser: bool = False,
+    probes: Probes | None = None,
+) -> None:
     """Run until Ctrl-C or a termination signal."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -356,6 +412,10 @@ async def _serve(app: App, started: str, demo_site: WebChannel | None = None, *,
             with suppress(webbrowser.Error):
                 await asyncio.to_thread(webbrowser.open, address)
     click.echo(started)
+    if probes is not None:
+        probes.begun()
     await stopping.wait()
     click.echo(say("run.stopping"))
+    if probes is not None:
+        probes.ending()
     await app.stop()

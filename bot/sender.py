@@ -10,6 +10,7 @@ Where several processes share the database, a message is sent by who has the lea
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -30,7 +31,8 @@ from bot.channels import (
 )
 from bot.pacing import Pacer, calm_moment
 from bot.rendering import details, fits, render
-from bot.tasks import spawn
+from bot.tasks import in_pool, spawn
+from bot.watch import Watch
 from storage import leases, outbox, people
 from storage.database import Database, Work, will_pass
 from storage.files import Files
@@ -54,7 +56,9 @@ class Sender:
         channels: Mapping[str, Channel],
         now: Callable[[], datetime],
         zone: tzinfo = UTC,
+        watch: Watch | None = None,
     ) -> None:
+        self._watch = watch or Watch()
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._left: set[str] = set()  # chats whose lease is to be given back
         self._pacers = {
@@ -83,6 +87,10 @@ class Sender:
                 await self._main
         await asyncio.gather(*self._busy.values(), return_exceptions=True)
         self._pool.shutdown(wait=True)
+
+    @property
+    def runs(self) -> bool:
+        return self._main is not None and not self._main.done()
 
     def wake(self) -> None:
         """May be called from any thread."""
@@ -154,7 +162,8 @@ class Sender:
 
     async def _send_to(self, chat: str, message: Outgoing) -> None:
         try:
-            await self._send(message)
+            with self._watch.outgoing(message):
+                await self._send(message)
         except Exception:
             log.exception("outbox %s could not be dealt with", message.id)
             await asyncio.sleep(IDLE_SECONDS)
@@ -175,19 +184,22 @@ class Sender:
             if calm > self._now():
                 await loop.run_in_executor(self._pool, self._put_off, message, calm)
                 return
-        batch = [message]
+        batch, began = [message], time.time()
         try:
             if message.body.get("attach") or _cares_what_is_around(channel.abilities):
-                batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
+                batch, rendered = await in_pool(self._pool, self._rendered, message, channel.abilities)
             else:  # nothing to be read for it: a thread's turn would take longer than the rendering
                 batch, rendered = self._rendered(message, channel.abilities)
             if (pacer := self._pacers.get(message.channel)) is not None:
                 await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
+            began = time.time()
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
-            await loop.run_in_executor(self._pool, self._failed, batch, trouble)
+            self._watch.not_sent(message, trouble, began)
+            await in_pool(self._pool, self._failed, batch, trouble)
         else:
             await asyncio.gather(*(self._mark_sent(one.id, provider_id) for one in batch))
+            self._watch.sent(batch, provider_id, began)
 
     def _rendered(self, message: Outgoing, abilities: Abilities) -> tuple[list[Outgoing], Rendered]:
         """What goes out as one: the message, and where the channel may answer but once all that fits behind it."""

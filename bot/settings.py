@@ -30,10 +30,12 @@ from bot.settings_fields import (
     PREFIX,
     WEBHOOK_PATH,
     WEEK,
+    MetricsValues,
     MpValues,
     PhraseValues,
     SayingValues,
     TelegramValues,
+    TelemetryValues,
     Values,
     WebValues,
     WecomValues,
@@ -157,6 +159,18 @@ class Settings:
     @property
     def log_level(self) -> str:
         return self.values.log_level
+
+    @property
+    def log_format(self) -> Literal["text", "json"]:
+        return "json" if self.values.log_format == "JSON" else "text"
+
+    @property
+    def metrics(self) -> MetricsValues:
+        return self.values.metrics
+
+    @property
+    def telemetry(self) -> TelemetryValues:
+        return self.values.telemetry
 
     @property
     def web(self) -> WebValues:
@@ -341,7 +355,7 @@ def _problem(error: dict[str, Any], origins: Mapping[Path_, Origin], text: str) 
 
 
 def _allowed(field: FieldInfo | None, kind: str) -> Problem:
-    if kind in ("zone", "days", "words", "token", "long_key", "evidence", "aes_key", "robots", "verify_files"):
+    if kind in ("zone", "days", "words", "token", "long_key", "evidence", "aes_key", "robots", "verify_files", "dsn"):
         return Problem(f"settings.allowed.{kind}")
     if field is None or _inner_model(field) is not None:
         return Problem("settings.allowed.table")

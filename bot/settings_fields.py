@@ -99,6 +99,13 @@ def _aes_key(value: SecretStr) -> SecretStr:
     return SecretStr(plain)
 
 
+def _dsn(value: SecretStr) -> SecretStr:
+    plain = value.get_secret_value().strip()
+    if plain and not re.fullmatch(r"https?://[^\s/@]+@[^\s/@]+/\S+", plain):
+        raise PydanticCustomError("dsn", "not a DSN")
+    return SecretStr(plain)
+
+
 Whole = Annotated[int, BeforeValidator(_number)]
 Measure = Annotated[float, BeforeValidator(_number)]
 Clock = Annotated[time, BeforeValidator(_time)]
@@ -196,6 +203,22 @@ class FilesValues(_Table):
     secret_key: SecretStr = Field(default=_NO_SECRET, title="访问密钥口令")
 
 
+class MetricsValues(_Table):
+    """The page of figures for Prometheus, with /healthz and /readyz; port 0: none."""
+
+    port: Whole = Field(default=0, title="端口", ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", title="地址", min_length=1)
+    free_mb: Whole = Field(default=1000, title="磁盘最少MB", ge=0, le=1_000_000)
+
+
+class TelemetryValues(_Table):
+    """What goes out to servers of others, only where it is set: spans by OTLP over HTTP, errors to Sentry."""
+
+    otlp_endpoint: str = Field(default="", title="OTLP网址", pattern=r"^(https?://\S+)?$")
+    otlp_headers: SecretStr = Field(default=_NO_SECRET, title="OTLP请求头")
+    sentry_dsn: Annotated[SecretStr, AfterValidator(_dsn)] = Field(default=_NO_SECRET, title="SentryDSN")
+
+
 class WebValues(_Table):
     """`public_url` is what a phone opens; empty for this machine only. An empty cookie key means: made and kept.
 
@@ -283,6 +306,7 @@ class Values(BaseSettings):
     time_zone: Annotated[str, AfterValidator(_zone)] = Field(default=_LIMITS.time_zone, title="时区")
     language: Literal["zh-CN", "en"] = Field(default="zh-CN", title="语言")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", title="日志级别")
+    log_format: Literal["文字", "JSON"] = Field(default="文字", title="日志格式")
     fence_m: Measure = Field(default=_LIMITS.fence_m, title="围栏半径米", ge=20, le=5000)
     clear_match_ratio: Measure = Field(default=_LIMITS.clear_match_ratio, title="最近门店倍数", ge=1, le=10)
     pin_fresh_minutes: Whole = Field(default=_LIMITS.pin_fresh_minutes, title="定位有效分钟", ge=1, le=1440)
@@ -323,6 +347,8 @@ class Values(BaseSettings):
     telegram: TelegramValues = Field(default=TelegramValues(), title="telegram")
     wecom: WecomValues = Field(default=WecomValues(), title="企业微信")
     mp: MpValues = Field(default=MpValues(), title="公众号")
+    metrics: MetricsValues = Field(default=MetricsValues(), title="指标")
+    telemetry: TelemetryValues = Field(default=TelemetryValues(), title="外送")
 
     @classmethod
     def settings_customise_sources(

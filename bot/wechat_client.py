@@ -18,6 +18,7 @@ from wechatpy.client.api import WeChatMedia, WeChatQRCode
 from wechatpy.enterprise import WeChatClient as WeComClient
 from wechatpy.enterprise.client.api import WeChatMedia as WeComMedia
 
+from bot.tasks import in_pool
 from bot.wechat_errors import (
     SET_UP_WRONG,
     TOKEN_REFUSED,
@@ -338,7 +339,7 @@ class WeChatApi:
         """Let wechatpy make a call: `await api.call(lambda client: client.menu.create(menu))`."""
         if self._closed:
             raise ApiNotReached("the client is closed")
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, self._client)
+        return await in_pool(self._pool, work, self._client)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Json:
         """A JSON call that the library lacks: `await api.get("auth/getuserinfo", {"code": code})`."""

@@ -1,25 +1,25 @@
 """From settings to a running bot: which database, which recogniser, which channels."""
 
-import logging
-import re
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from bot import invite_spool, spooled_requests
 from bot.app import App, utc_now
 from bot.channels import Channel
+from bot.monitor import public_routes
+from bot.probes import Probes
 from bot.settings import Settings
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
+from bot.watch import Watch
 from bot.web_channel import WebChannel
 from handlers.tools import Tools, make_tools
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
-from storage.database import Database, password_in
+from storage.database import Database
 from storage.files import Files, open_files
 from texts import load
 from web.sessions import Sessions, load_key
@@ -34,59 +34,11 @@ TEST_MODEL = TranscribeSettings(
     unsure_logprob=-0.75,
 )
 _MENU = ("start", "end", "undo", "visits", "todos", "help")
-_TOKEN = re.compile(r"\d{6,}:[A-Za-z0-9_-]{20,}")
 
 
-class NoSecrets(logging.Filter):
-    """Takes tokens out of whatever is logged, exceptions included: libraries put them into addresses."""
-
-    def __init__(self, secret_values: tuple[str, ...] = ()) -> None:
-        super().__init__()
-        self._values = tuple(value for value in secret_values if len(value) >= 6)
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self.clean(record.getMessage()), None
-        if record.exc_info:
-            record.exc_text = self.clean(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-        return True
-
-    def clean(self, text: str) -> str:
-        for value in self._values:
-            text = text.replace(value, "●●●")
-        return _TOKEN.sub("●●●", text)
-
-
-def set_up_logging(settings: Settings) -> None:
-    """Log to standard error, without secrets. httpx would log every address, and those hold the bot's token; telegram
-    would log what people write.
-    """
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    handler.addFilter(NoSecrets(secret_values(settings)))
-    logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
-    libraries = ("httpx", "httpcore", "apscheduler", "urllib3", "aiohttp.access", "faster_whisper", "PIL", "telegram")
-    for noisy in libraries:
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def secret_values(settings: Settings) -> tuple[str, ...]:
-    telegram, web_values, wecom, mp = settings.telegram, settings.web, settings.wecom, settings.mp
-    robots = re.findall(r"[=＝]\s*([A-Za-z0-9-]+)", wecom.robots.get_secret_value())
-    return (
-        telegram.token.get_secret_value(),
-        telegram.webhook_secret.get_secret_value(),
-        web_values.cookie_key.get_secret_value(),
-        password_in(settings.database_url),
-        settings.files.access_key,
-        settings.files.secret_key,
-        *(one.get_secret_value() for table in (wecom, mp) for one in (table.secret, table.token, table.aes_key)),
-        *(urlsplit(proxy).password or "" for proxy in (telegram.proxy, wecom.proxy, mp.proxy)),
-        *robots,
-    )
-
-
-def make_app(settings: Settings, database: Database, *, receives: bool = True, works: bool = True) -> App:
+def make_app(
+    settings: Settings, database: Database, *, receives: bool = True, works: bool = True, watch: Watch | None = None
+) -> App:
     """The bot of `zoudian run`, or a part of it: the web chat always, Telegram where there is a token."""
     tools = tools_of(settings, open_files(settings.files))
     site = web_channel(settings, database, tools)
@@ -114,7 +66,28 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
         ),
         receives=receives,
         works=works,
+        watch=watch,
     )
+
+
+def probes_of(settings: Settings, app: App) -> Probes:
+    """What tells whether this bot is well. Its two questions are answered on the web port too, in a word."""
+    probes = Probes(
+        app.database,
+        settings.limits,
+        settings.data_dir,
+        list(app.channels),
+        app.watch.meters,
+        utc_now,
+        works=app.works,
+        free_mb=settings.metrics.free_mb,
+        parts=app.ended,
+        ticked=lambda: app.clock.ticked,
+    )
+    site = app.channels["web"]
+    if app.receives and isinstance(site, WebChannel):
+        site.app.add_routes(public_routes(probes))
+    return probes
 
 
 def tools_of(settings: Settings, files: Files) -> Tools:

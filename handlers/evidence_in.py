@@ -172,7 +172,7 @@ def take_voice(turn: Turn, media: Media) -> None:
     jobs.put(
         turn.work,
         "transcribe",
-        {"note": note_id, "account": turn.account.id},
+        {"note": note_id, "account": turn.account.id, "inbox": turn.inbox_id},
         turn.now,
         lock=f"visit:{visit.id}",
     )

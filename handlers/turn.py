@@ -33,6 +33,7 @@ class Turn:
     attach: str = ""
     later: bool = False  # more follows by itself
     released: int = 0  # what had waited for this person to write, and goes out now
+    cause: int | None = None  # the delivery that brought what is told of now, where this turn is nobody's message
 
     def say(self, key: str, **values: Any) -> None:
         self.lines.append(Say(key, values))
@@ -58,7 +59,7 @@ class Turn:
                 self.set_account(current_question=number)
             elif self.question is not None:  # it wants words or evidence: a number typed next means nothing older
                 self.set_account(current_question=None)
-            queue(self.work, self.account, reply, number, self.now, dedupe_key, intent, self.inbox_id)
+            queue(self.work, self.account, reply, number, self.now, dedupe_key, intent, self.inbox_id, cause=self.cause)
         people.save_account(self.work, self.account)
 
     def _composed(self) -> Reply:
@@ -94,8 +95,10 @@ def queue(
     intent: str,
     in_reply_to: int | None = None,
     not_after: datetime | None = None,
+    cause: int | None = None,
 ) -> int | None:
-    """Queue one message to one chat account."""
+    """Queue one message to one chat account. `cause`: see Outgoing."""
+    body = reply_to_plain(reply, question, account.language)
     return outbox.queue(
         work,
         Outgoing(
@@ -103,7 +106,7 @@ def queue(
             channel=account.channel,
             chat_ref=account.chat_ref,
             intent=intent,
-            body=reply_to_plain(reply, question, account.language),
+            body=body if cause is None else {**body, "cause": cause},
             made_at=now,
             due_at=now,
             account=account.id,

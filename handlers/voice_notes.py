@@ -36,9 +36,19 @@ class Heard:
 
 
 def note_heard(
-    work: Work, tools: Tools, ear: Understander, note_id: int, account_id: int, heard: Heard, now: datetime
+    work: Work,
+    tools: Tools,
+    ear: Understander,
+    note_id: int,
+    account_id: int,
+    heard: Heard,
+    now: datetime,
+    cause: int | None = None,
 ) -> None:
-    """Keep what was heard, put it into the visit, and tell the rep with the card. Hearing twice changes nothing."""
+    """Keep what was heard, put it into the visit, and tell the rep with the card. Hearing twice changes nothing.
+
+    `cause` is the delivery that brought the note.
+    """
     note = evidence.note(work, note_id)
     if note is not None:
         people.alone(work, note.rep)
@@ -60,6 +70,7 @@ def note_heard(
     visit = visits.load(work, note.visit) if note.visit is not None else None
     if turn is None or visit is None or visit.state is State.VOID:
         return
+    turn.cause = cause
     if note.state == "waiting" and note_id not in visit.ids("report"):
         return  # the rep took the note back while it was being listened to
     if heard.state == "heard":

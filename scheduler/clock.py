@@ -6,6 +6,7 @@ put back an hour.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -47,9 +48,15 @@ class Clock:
         self._after, self._chores, self._every = after, chores, every
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self.ticked: float | None = None  # time.monotonic() at the end of the last tick that went well, or at the start
 
     def start(self) -> None:
+        self.ticked = time.monotonic()
         self._thread.start()
+
+    @property
+    def runs(self) -> bool:
+        return self._thread.is_alive()
 
     def stop(self) -> None:
         """Let a running tick end."""
@@ -67,7 +74,11 @@ class Clock:
             self._stop.wait(self._every)
 
     def _tick(self) -> None:
-        if tick(self._database, self._tools, self._now()):
+        began = time.monotonic()
+        made = tick(self._database, self._tools, self._now())
+        self.ticked = time.monotonic()
+        if made:
+            log.info("tick", extra={"count": made, "ms": round((self.ticked - began) * 1000, 1)})
             self._after()
 
 

@@ -2,7 +2,7 @@
 fell due while the machine was off is made up once, or noted as too late.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -72,6 +72,16 @@ RECURRING = (
 def recurring_pushes(database: Database, limits: Limits, now: datetime) -> int:
     """Make every push that fell due since the last tick; how many were made."""
     return sum(make_due(one, database, limits, now) for one in RECURRING)
+
+
+def overdue(limits: Limits, dealt_with: Mapping[str, datetime], now: datetime) -> timedelta:
+    """For how long the oldest push has been due that nobody has dealt with yet. One never looked at owes nothing."""
+    late = timedelta(0)
+    for push in RECURRING:
+        if push.name in dealt_with:
+            due = due_times(push.trigger(limits), dealt_with[push.name], now, cap=1)
+            late = max(late, *(now - moment for moment in due), timedelta(0))
+    return late
 
 
 def make_due(push: Recurring, database: Database, limits: Limits, now: datetime) -> int:

@@ -2,8 +2,11 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
+
+from structlog.contextvars import bound_contextvars
 
 from handlers.tools import Tools
 from handlers.voice_notes import Heard, note_heard
@@ -47,6 +50,13 @@ def run_one(
         job = jobs.claim(work, now(), worker)
     if job is None:
         return False
+    with bound_contextvars(about=_about(job), job=f"job-{job.id}"):
+        return _run(database, tools, transcriber, job, now)
+
+
+def _run(database: Database, tools: Tools, transcriber: Transcriber, job: Job, now: Callable[[], datetime]) -> bool:
+    began = time.monotonic()
+    log.info("job started", extra={"task": job.task, "tries": job.tries})
     try:
         heard = listen(database, tools, transcriber, job)
     except Exception as trouble:
@@ -60,7 +70,15 @@ def run_one(
         _finish(database, tools, job, heard, now())
     except Exception as trouble:
         raise Unfinished(job) from trouble
+    took = round((time.monotonic() - began) * 1000, 1)
+    log.info("job finished", extra={"task": job.task, "result": heard.state, "ms": took})
     return True
+
+
+def _about(job: Job) -> str:
+    """The delivery that brought the note; jobs asked for by an older version, or of notes kept long ago, name none."""
+    cause = job.args.get("inbox")
+    return f"job-{job.id}" if cause is None else f"in-{cause}"
 
 
 def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job) -> Heard:
@@ -168,6 +186,10 @@ class Worker:
     def wake(self) -> None:
         self._wake.set()
 
+    @property
+    def runs(self) -> bool:
+        return all(thread.is_alive() for thread in self._threads)
+
     def stop(self, timeout: float = 10.0) -> None:
         """Finish the job in hand; one that takes longer is run again at the next start."""
         self._stop.set()
@@ -228,7 +250,7 @@ def _finish(database: Database, tools: Tools, job: Job, heard: Heard, now: datet
     ear = tools.ear.of(database)
     with database.work() as work:
         if jobs.still_ours(work, job):
-            note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)
+            note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now, job.args.get("inbox"))
             jobs.finished(work, job)
 
 
@@ -241,4 +263,4 @@ def _failed(database: Database, tools: Tools, job: Job, now: datetime, error: st
 
 def _given_up(work: Work, tools: Tools, ear: Understander, job: Job, now: datetime) -> None:
     heard = Heard("broken", problem="crashed")
-    note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now)
+    note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now, job.args.get("inbox"))

@@ -78,6 +78,11 @@ def last_due(work: Work, schedule: str, now: datetime) -> datetime:
     return work.session.get_one(ScheduleRow, schedule).last_due
 
 
+def dealt_with(work: Work) -> dict[str, datetime]:
+    """How far each schedule was dealt with that was ever looked at."""
+    return {row.name: row.last_due for row in work.session.scalars(select(ScheduleRow))}
+
+
 def occurred(work: Work, schedule: str, day: date, due_at: datetime, outcome: str, now: datetime) -> bool:
     """Note one due moment and advance the schedule. False when another process was first."""
     fresh = work.session.execute(

@@ -15,6 +15,7 @@ import math
 import secrets
 import sqlite3
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -188,6 +189,7 @@ class Database:
     def __init__(self, url: str, *, reads_only: bool = False) -> None:
         self.url = _known(url)
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
+        self.timed: Callable[[float], None] | None = None  # told the seconds of each transaction that committed
         self._lock = None
         self._plans = Plans()
         if self.url.get_backend_name() == "sqlite" and reads_only:
@@ -214,9 +216,12 @@ class Database:
     @contextmanager
     def work(self) -> Iterator[Work]:
         """A transaction that may write; commits when the block ends cleanly, else rolls back."""
+        began = time.perf_counter()
         with self.writer.begin() as connection, closing(Work(connection, self._plans)) as work:
             yield work
             work.flush()
+        if self.timed is not None:
+            self.timed(time.perf_counter() - began)
         work.committed()
 
     @contextmanager
@@ -306,7 +311,7 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
         pool_size=4 if reads_only else 1,
         max_overflow=0,
         pool_timeout=60,
-        hide_parameters=True,
+        hide_parameters=True,  # an error does not repeat what somebody wrote
         connect_args={"check_same_thread": False},
     )
 
@@ -344,8 +349,8 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             max_overflow=_POSTGRES_CONNECTIONS,
             pool_timeout=60,
             pool_pre_ping=True,
-            json_serializer=as_standard_json,
             hide_parameters=True,
+            json_serializer=as_standard_json,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from sqlalchemy import text
 
 from storage.database import Work
-from storage.jobs import MAX_TRIES, Dead, Job, Kept, pause
+from storage.jobs import MAX_TRIES, Dead, Depth, Job, Kept, pause
 
 QUEUE = "zoudian"
 _FORGET_WORKERS = 24 * 3600.0  # seconds without a beat before a worker's number is dropped
@@ -32,6 +32,12 @@ _DEAD = text(
     "select id, task_name, args, lock, attempts, "
     "(select max(at) from procrastinate_events where job_id = jobs.id) as since "
     "from procrastinate_jobs as jobs where status = 'failed' order by id"
+)
+# A job that was never put off has no time of its own; the event says when it was asked for.
+_DEPTHS = text(
+    "select task_name, status::text as status, count(*) as jobs, min(coalesce(scheduled_at, "
+    "(select min(at) from procrastinate_events where job_id = jobs.id and type = 'deferred'))) as since "
+    "from procrastinate_jobs as jobs where status in ('todo', 'doing', 'failed') group by task_name, status"
 )
 _AGAIN = text(
     "update procrastinate_jobs set status = 'todo', attempts = 0, scheduled_at = null, worker_id = null "
@@ -117,6 +123,10 @@ def counts(work: Work) -> dict[str, int]:
         state = _STATES.get(job.status or "", job.status or "")
         found[state] = found.get(state, 0) + 1
     return found
+
+
+def depths(work: Work) -> list[Depth]:
+    return [Depth(row.task_name, _STATES[row.status], row.jobs, row.since) for row in work.run(_DEPTHS)]
 
 
 def dead(work: Work) -> list[Dead]:

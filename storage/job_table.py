@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, select, update
 
 from storage.database import Work, insert_one
-from storage.jobs import MAX_TRIES, Dead, Job, Kept, pause
+from storage.jobs import MAX_TRIES, Dead, Depth, Job, Kept, pause
 from storage.tables import JobRow, plain
 
 _JOB = plain(JobRow)
@@ -26,6 +26,11 @@ _CLAIM = (
     update(_JOB).where(_JOB.c.id == bindparam("row_id")).values(state="running", tries=_JOB.c.tries + 1).returning(_JOB)
 )
 _PUT = insert(_JOB)
+_DEPTHS = (
+    select(_JOB.c.task, _JOB.c.state, func.count().label("jobs"), func.min(_JOB.c.run_at).label("since"))
+    .where(_JOB.c.state != "dropped")
+    .group_by(_JOB.c.task, _JOB.c.state)
+)
 
 
 def put(work: Work, task: str, args: dict[str, Any], now: datetime, lock: str | None) -> int:
@@ -81,6 +86,10 @@ def recover(work: Work, silent: float) -> list[Job]:
 def counts(work: Work) -> dict[str, int]:
     rows = work.run(select(_JOB.c.state, func.count().label("jobs")).group_by(_JOB.c.state))
     return {row.state: row.jobs for row in rows}
+
+
+def depths(work: Work) -> list[Depth]:
+    return [Depth(row.task, row.state, row.jobs, row.since) for row in work.run(_DEPTHS)]
 
 
 def dead(work: Work) -> list[Dead]:

@@ -59,6 +59,16 @@ class Kept:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many jobs of one task are in one state (ready, running, dead), and since when the oldest of them is due."""
+
+    task: str
+    state: str
+    count: int
+    since: datetime | None
+
+
 class Engine(Protocol):
     """What both ways of keeping jobs can do; see the functions below."""
 
@@ -79,6 +89,8 @@ class Engine(Protocol):
     def recover(self, work: Work, silent: float) -> list[Job]: ...
 
     def counts(self, work: Work) -> dict[str, int]: ...
+
+    def depths(self, work: Work) -> list[Depth]: ...
 
     def dead(self, work: Work) -> list[Dead]: ...
 
@@ -140,6 +152,11 @@ def recover(work: Work, silent: float = SILENT_SECONDS) -> list[Job]:
 def counts(work: Work) -> dict[str, int]:
     """How many are ready, running and dead; a state that none is in may be absent."""
     return _engine(work).counts(work)
+
+
+def depths(work: Work) -> list[Depth]:
+    """What waits, runs and was set aside, of each task."""
+    return _engine(work).depths(work)
 
 
 def dead(work: Work) -> list[Dead]:

@@ -1,6 +1,7 @@
 """What is to be said: queued with the change it tells of, sent later by the sender alone."""
 
 import itertools
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,8 @@ from sqlalchemy import bindparam, case, exists, select, text, update
 
 from storage.database import INSERTS, Work
 from storage.tables import OutboxRow, plain
+
+log = logging.getLogger(__name__)
 
 MAX_TRIES = 8
 STALE = timedelta(days=7)  # what waited longer for its person is of no use any more
@@ -73,6 +76,11 @@ class Outgoing:
     provider_id: str = ""
     error: str = ""
 
+    @property
+    def cause(self) -> int | None:
+        """The delivery this goes back to: what it answers, or what brought the voice note it tells of."""
+        return self.in_reply_to or self.body.get("cause")
+
 
 def queue(work: Work, message: Outgoing) -> int | None:
     """Queue a message; its id, or None when one with the same dedupe key was queued before.
@@ -98,6 +106,9 @@ def queue(work: Work, message: Outgoing) -> int | None:
         error="",
     )
     number: int | None = queued.scalar_one_or_none()
+    if number is not None:
+        named = {"out": f"out-{number}", "channel": message.channel, "intent": message.intent}
+        work.afterwards(lambda: log.info("queued", extra=named))
     return number
 
 

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from bot.cli import main
 from bot.config_file import SettingsRefused, line_of, parse
+from bot.logs import secret_values
 from bot.settings import HIDDEN, Settings, load_settings, unknown_variables, variable_of
 from bot.settings_fields import WEBHOOK_PATH, Values
 from bot.telegram_channel import WEBHOOK_PATH as OF_THE_CHANNEL
-from bot.wiring import secret_values
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings
 
@@ -56,7 +56,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 def titles() -> Iterator[tuple[str, str]]:
     """(table, key) of everything but secrets."""
     for one in Settings(Values(), Path(), None, {}).in_force():
-        if not re.search(r"TOKEN$|SECRET$|_KEY$|ROBOTS$", one.variable):
+        if not re.search(r"TOKEN$|SECRET$|_KEY$|ROBOTS$|HEADERS$|DSN$", one.variable):
             yield one.table, one.key
 
 
