@@ -27,8 +27,9 @@ from bot.channels import (
     Shut,
     Unreachable,
 )
-from bot.pacing import Pacer, calm_moment
+from bot.pacing import calm_moment
 from bot.rendering import details, fits, render
+from bot.send_limits import SendLimits
 from bot.tasks import spawn
 from storage import leases, outbox, people
 from storage.database import Database, Work, will_pass
@@ -56,10 +57,8 @@ class Sender:
     ) -> None:
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._left: set[str] = set()  # chats whose lease is to be given back
-        self._pacers = {
-            name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
-        }
         self._pool = ThreadPoolExecutor(2, "sender")
+        self._limits = SendLimits(database, channels, now, self._pool)
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
@@ -117,14 +116,14 @@ class Sender:
         if self._database.shared:
             return self._take_due(busy, room)
         with self._database.read() as work:
-            return outbox.due(work, self._now(), list(self._channels), busy, room)
+            return outbox.due(work, self._now(), self._limits.open_channels(work), busy, room)
 
     def _take_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
         """What is due in chats that nobody else is sending to. Looked at twice: the lease may come after the message
         was sent by who had it before.
         """
         with self._database.read() as work:
-            found = outbox.due(work, self._now(), list(self._channels), busy, room)
+            found = outbox.due(work, self._now(), self._limits.open_channels(work), busy, room)
         left, self._left = self._left, set()
         if not found and not left:
             return []
@@ -172,8 +171,9 @@ class Sender:
         batch = [message]
         try:
             batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
-            if (pacer := self._pacers.get(message.channel)) is not None:
-                await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
+            parts = len(rendered.texts) + (rendered.image is not None)
+            if not await self._limits.turn(message.channel, message.chat_ref, parts):
+                return  # all of the channel has to wait, and the message with it
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
             await loop.run_in_executor(self._pool, self._failed, batch, trouble)
@@ -309,11 +309,14 @@ class Sender:
             case Shut():
                 outbox.shut(work, message.id, str(trouble))
             case HoldOff(seconds=seconds):
-                outbox.hold_until(work, message.id, now + timedelta(seconds=seconds), said)
+                until = now + timedelta(seconds=seconds)
+                outbox.hold_until(work, message.id, until, said)
+                if not trouble.ours:
+                    self._limits.told_to_wait(work, message.channel, message.chat_ref, until)
             case Unreachable():
                 outbox.give_up(work, message.id, "failed", str(trouble))
                 if message.account is not None:
-                    people.set_reachable(work, message.account, False)
+                    people.out_of_reach(work, message.account, trouble.reason, now)
             case Refused():
                 outbox.give_up(work, message.id, "failed", str(trouble))
             case NotSent() | MaybeSent() | _:

@@ -104,7 +104,7 @@ class WecomChannel:
         return False
 
     async def connect(self) -> None:
-        """Know what was sent lately, and show answered cards as such: also where another process receives."""
+        """Show answered cards as such: also where another process receives."""
         if self._ending is None:
             await asyncio.to_thread(self._prepare)
             self._ending = spawn(self._end_cards(), "wecom cards")
@@ -129,7 +129,6 @@ class WecomChannel:
         await self.api.close()
 
     def _prepare(self) -> None:
-        self.sending.remember()
         with self._database.work() as work:
             cards.forget(work, self._clock())
 
