@@ -20,8 +20,8 @@ Moments = list[tuple[int, int]]
 
 
 def move_on(work: Work, costs: Mapping[str, float]) -> dict[str, float]:
-    """Take from buckets: how much of each, in seconds until it has come back. Returns in how many seconds each was to be
-    full before this (0: it was). PostgreSQL only. One statement; the rows are locked in order of their names.
+    """Take from buckets: how much of each, in seconds until it has come back. Returns in how many seconds each was
+    to be full before this (0: it was). PostgreSQL only. One statement; the rows are locked in order of their names.
 
     What a crash of the server may take back of it are milliseconds, so the commit does not wait for the disk.
     """

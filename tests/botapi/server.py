@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.botapi.flood import FloodControl
 from tests.botapi.troubles import Trouble, error_answer, suffer
 from tests.botapi.webhooks import Webhook, WebhookQueues, chat_ids
 
@@ -52,7 +53,8 @@ class Refusal(Exception):
 class BotApi:
     """`async with BotApi() as api:` serves at `api.base`. `give` is what people do; `sent` is what the bot said.
 
-    `first_id` is where update ids begin; `webhook_pause_s` the first pause between two tries of a failing webhook.
+    `flood` refuses what comes too fast, where it is set. `first_id` is where update ids begin; `webhook_pause_s` the first
+    pause between two tries of a failing webhook.
     """
 
     token: str = TOKEN
@@ -63,6 +65,7 @@ class BotApi:
     sent: list[Json] = field(default_factory=list)  # the messages of the bot, as the API describes them
     commands: list[Json] = field(default_factory=list)
     webhook: Webhook | None = None
+    flood: FloodControl | None = None
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(self.first_id)
@@ -185,6 +188,9 @@ class BotApi:
         trouble = self._next_trouble(method)
         if trouble is not None and not trouble.done:
             return await suffer(request, trouble)
+        is_message = self.flood is not None and method in ("sendmessage", "sendphoto")
+        if self.flood is not None and is_message and not self.flood.takes(int(params["chat_id"]), time.monotonic()):
+            return error_answer(429, "Too Many Requests: retry after 3", 3)
         handler = getattr(self, f"_do_{method}", None)
         if handler is None:
             return error_answer(404, "Not Found")
