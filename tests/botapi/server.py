@@ -53,8 +53,8 @@ class Refusal(Exception):
 class BotApi:
     """`async with BotApi() as api:` serves at `api.base`. `give` is what people do; `sent` is what the bot said.
 
-    `flood` refuses what comes too fast, where it is set. `first_id` is where update ids begin; `webhook_pause_s` the first
-    pause between two tries of a failing webhook.
+    `flood` refuses what comes too fast, where it is set. `first_id` is where update ids begin; `webhook_pause_s` the
+    first pause between two tries of a failing webhook.
     """
 
     token: str = TOKEN
