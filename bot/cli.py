@@ -43,6 +43,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "calibrate": ("bot.calibrate_command", "calibrate", "微信的定位是哪个坐标系：用定位和准确位置比一比"),
     "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
     "doctor": ("bot.upkeep_commands", "doctor", "体检：数据库、磁盘、没发出去的、模型、令牌、时钟"),
+    "health": ("bot.health_command", "health", "问正在运行的走店准备好了没有（HEALTHCHECK 用）"),
     "dead": ("bot.dead_commands", "dead", "放弃了的消息、任务、发送：列出、重试、丢弃"),
     "backup": ("bot.upkeep_commands", "backup", "备份成一个文件，机器人不用停"),
     "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录"),

@@ -22,8 +22,8 @@ class WorkPlatform(LoopbackPlatform):
     """`members` are the userids that the app may reach; `sent` what they got, as one entry a message and member.
 
     `dropped` is what was over `member_limits`, 30 a minute and 1,000 an hour to a member, `swallowed` what the check
-    for duplicates kept back: both answered as a success. `cards` holds each card by its task id, with `shown` as the label
-    it was changed to. `robots` are the keys of group robots and the texts that their groups got.
+    for duplicates kept back: both answered as a success. `cards` holds each card by its task id, with `shown` as the
+    label it was changed to. `robots` are the keys of group robots and the texts that their groups got.
     """
 
     blocked_errcode = 60020

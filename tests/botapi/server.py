@@ -85,6 +85,7 @@ class BotApi:
         application = web.Application(client_max_size=60 * 1024 * 1024)
         application.router.add_route("*", "/bot{token}/{method}", self._serve)
         application.router.add_get("/file/bot{token}/{path:.+}", self._serve_file)
+        self._routes(application)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -98,6 +99,9 @@ class BotApi:
     ) -> None:
         await self._webhooks.close()
         await self._runner.cleanup()
+
+    def _routes(self, application: web.Application) -> None:
+        """For whoever stands beside Telegram in a test."""
 
     # what people do
 
