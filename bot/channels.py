@@ -195,6 +195,14 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class Asks(Protocol):
+    """A channel whose platform can be asked whether it is there, without anybody noticing."""
+
+    async def answers(self) -> bool:
+        """Whether the platform answers at all, be it with a refusal. Never raises for want of an answer."""
+
+
+@runtime_checkable
 class TakesTurns(Protocol):
     """A channel that can send while another process receives for it, as where several share one database."""
 

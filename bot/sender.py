@@ -14,9 +14,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Protocol
 
 from bot.channels import (
     Abilities,
+    Asks,
     Channel,
     HoldOff,
     MaybeSent,
@@ -42,6 +44,10 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 GATHER_SECONDS = 0.003  # what is queued or sent within this time is dealt with by one look at the database
 AT_ONCE = 32  # chats sent to side by side
+ASK_SECONDS = 2.0  # between two looks at whether a platform is back
+ANSWER_SECONDS = 2.5  # an answer that takes longer is none
+PATIENCE = timedelta(days=1)  # while nothing gets through at all, a message is not given up
+SLOWLY = timedelta(minutes=1)  # how often it is tried then
 
 
 class Sender:
@@ -65,6 +71,9 @@ class Sender:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._done: list[tuple[int, datetime, str, asyncio.Future[None]]] = []
         self._marking: asyncio.Task[None] | None = None
+        self._asking: dict[str, asyncio.Task[None]] = {}  # channels whose platform is asked whether it is there
+        self._away: set[str] = set()  # those that do not answer: nothing is sent there
+        self._got_through: dict[str, datetime] = {}  # when a message last arrived
         self._stopping = False
 
     async def start(self) -> None:
@@ -78,7 +87,9 @@ class Sender:
             self._main.cancel()
             with suppress(asyncio.CancelledError):
                 await self._main
-        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        for asking in self._asking.values():
+            asking.cancel()
+        await asyncio.gather(*self._busy.values(), *self._asking.values(), return_exceptions=True)
         self._pool.shutdown(wait=True)
 
     def wake(self) -> None:
@@ -116,14 +127,17 @@ class Sender:
         if self._database.shared:
             return self._take_due(busy, room)
         with self._database.read() as work:
-            return outbox.due(work, self._now(), self._limits.open_channels(work), busy, room)
+            return outbox.due(work, self._now(), self._open(work), busy, room)
+
+    def _open(self, work: Work) -> list[str]:
+        return [name for name in self._limits.open_channels(work) if name not in self._away]
 
     def _take_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
         """What is due in chats that nobody else is sending to. Looked at twice: the lease may come after the message
         was sent by who had it before.
         """
         with self._database.read() as work:
-            found = outbox.due(work, self._now(), self._limits.open_channels(work), busy, room)
+            found = outbox.due(work, self._now(), self._open(work), busy, room)
         left, self._left = self._left, set()
         if not found and not left:
             return []
@@ -174,11 +188,42 @@ class Sender:
             parts = len(rendered.texts) + (rendered.image is not None)
             if not await self._limits.turn(message.channel, message.chat_ref, parts):
                 return  # all of the channel has to wait, and the message with it
+            if message.channel in self._away:
+                return
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
             await loop.run_in_executor(self._pool, self._failed, batch, trouble)
+            if isinstance(trouble, NotSent | MaybeSent):
+                self._ask_whether_there(channel)
         else:
+            self._got_through[message.channel] = self._now()
             await asyncio.gather(*(self._mark_sent(one.id, provider_id) for one in batch))
+
+    def _ask_whether_there(self, channel: Channel) -> None:
+        if isinstance(channel, Asks) and channel.name not in self._asking and not self._stopping:
+            self._asking[channel.name] = spawn(self._until_there(channel), "is the platform there")
+
+    async def _until_there(self, channel: "_Asked") -> None:
+        """While a platform does not answer nothing is sent there, which costs no message a try and repeats none. When
+        it is back, everything that waits for another try goes at once.
+        """
+        try:
+            while not await _answers(channel):
+                if channel.name not in self._away:
+                    log.warning("%s does not answer; what is to be sent there waits", channel.name)
+                self._away.add(channel.name)
+                await asyncio.sleep(ASK_SECONDS)
+            if channel.name in self._away:
+                log.info("%s answers again", channel.name)
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._try_now, channel.name)
+        finally:
+            self._away.discard(channel.name)
+            del self._asking[channel.name]
+            self._wake.set()
+
+    def _try_now(self, channel: str) -> None:
+        with self._database.work() as work:
+            outbox.try_now(work, channel, self._now())
 
     def _rendered(self, message: Outgoing, abilities: Abilities) -> tuple[list[Outgoing], Rendered]:
         """What goes out as one: the message, and where the channel may answer but once all that fits behind it."""
@@ -321,8 +366,28 @@ class Sender:
                 outbox.give_up(work, message.id, "failed", str(trouble))
             case NotSent() | MaybeSent() | _:
                 # An answer is promised at least once: one whose fate is unknown goes out again.
+                if message.tries + 1 >= outbox.MAX_TRIES and self._nothing_gets_through(message, now):
+                    outbox.hold_until(work, message.id, now + SLOWLY, said)
+                    return
                 pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
                 outbox.retry_at(work, message.id, now + pause, said)
+
+    def _nothing_gets_through(self, message: Outgoing, now: datetime) -> bool:
+        """Then it is the platform's trouble and not this message's."""
+        arrived = self._got_through.get(message.channel)
+        return now - message.made_at < PATIENCE and (arrived is None or arrived < message.made_at)
+
+
+class _Asked(Channel, Asks, Protocol):
+    """A channel that can be asked."""
+
+
+async def _answers(channel: Asks) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await channel.answers()
+    except TimeoutError:
+        return False
 
 
 def _may_join(message: Outgoing) -> bool:

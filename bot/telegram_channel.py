@@ -18,7 +18,15 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 from telegram import Bot, BotCommand, File
-from telegram.error import BadRequest, Conflict, EndPointNotFound, InvalidToken, RetryAfter, TelegramError
+from telegram.error import (
+    BadRequest,
+    Conflict,
+    EndPointNotFound,
+    Forbidden,
+    InvalidToken,
+    RetryAfter,
+    TelegramError,
+)
 from telegram.helpers import create_deep_linked_url
 from telegram.warnings import PTBUserWarning
 
@@ -174,6 +182,16 @@ class TelegramChannel:
                 raise TokenRejected("Telegram rejected the bot's token") from None
             raise ConnectionError(self._hide.hide(str(error))) from None
         return self._bot.username
+
+    async def answers(self) -> bool:
+        """Whether Telegram is there: getMe changes nothing."""
+        try:
+            await self._bot.get_me()
+        except (BadRequest, Forbidden, InvalidToken, EndPointNotFound, Conflict, RetryAfter):
+            return True
+        except (TelegramError, KeyError, TypeError):  # the latter two: an answer that is not Telegram's
+            return False
+        return True
 
     def invite_link(self, token: str) -> str:
         """`token` is at most 64 of A-Z a-z 0-9 _ - (else ValueError). RuntimeError until the bot's name is known."""

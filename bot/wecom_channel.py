@@ -207,6 +207,9 @@ class WecomChannel:
 
     # sending
 
+    async def answers(self) -> bool:
+        return await self.api.answers()
+
     async def send(self, chat_ref: str, message: Rendered) -> str:
         """Send; what a member may not be sent yet is put off by HoldOff. Raises a SendError."""
         sent = await self.sending.send(chat_ref, message)

@@ -144,6 +144,21 @@ def hold_until(work: Work, message_id: int, at: datetime, error: str) -> None:
     work.run(update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(due_at=at, error=error[:500]))
 
 
+def try_now(work: Work, channel: str, now: datetime) -> None:
+    """A platform that was away is back: what waits for another try need not wait on. What was told to wait does."""
+    work.run(
+        update(_OUTBOX)
+        .where(
+            _OUTBOX.c.state == "due",
+            _OUTBOX.c.channel == channel,
+            _OUTBOX.c.due_at > now,
+            _OUTBOX.c.tries > 0,
+            ~_OUTBOX.c.error.startswith("asked to wait"),
+        )
+        .values(due_at=now)
+    )
+
+
 def give_up(work: Work, message_id: int, state: str, error: str) -> None:
     """`failed`: the platform refuses it; `dropped`: it came too late to be of use."""
     work.run(update(_OUTBOX).where(_OUTBOX.c.id == message_id).values(state=state, error=error[:500]))

@@ -144,6 +144,10 @@ class BotApi:
         """Trouble for the next calls of a method ("file" for downloads), after what was set before."""
         self._troubles[method.lower()].append(replace(trouble))  # a copy, for it counts down
 
+    def clear_troubles(self) -> None:
+        """All is well again."""
+        self._troubles.clear()
+
     def restart_ids(self, first: int) -> None:
         """After a week without updates Telegram counts on from a random number."""
         self._ids = itertools.count(first)
@@ -190,6 +194,9 @@ class BotApi:
         self.calls.append(Call(request.match_info["method"], params, files, time.monotonic()))
         await self._look()
         trouble = self._next_trouble(method)
+        if trouble is not None and trouble.slow_s:
+            await asyncio.sleep(trouble.slow_s)
+            trouble = None
         if trouble is not None and not trouble.done:
             return await suffer(request, trouble)
         is_message = self.flood is not None and method in ("sendmessage", "sendphoto")
@@ -211,6 +218,9 @@ class BotApi:
         if request.match_info["token"] != self.token:
             return error_answer(401, "Unauthorized")
         trouble = self._next_trouble("file")
+        if trouble is not None and trouble.slow_s:
+            await asyncio.sleep(trouble.slow_s)
+            trouble = None
         if trouble is not None and not trouble.done:
             return await suffer(request, trouble)
         wanted = request.match_info["path"]
