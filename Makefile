@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --us
 endif
 
 # What `make test` runs on PostgreSQL too, a minute of it: whatever has most to do with rows and their order.
-ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py transcripts.py) \
+ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py send_limits.py transcripts.py) \
 	-k "not test_transcripts and not stopped and not without_trouble or comes_out_as_written"
 
 .DEFAULT_GOAL := help

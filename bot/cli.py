@@ -131,10 +131,13 @@ def settings_of(context: click.Context) -> "Settings":
 @contextmanager
 def database_of(settings: "Settings") -> Iterator["Database"]:
     """The firm's database in the shape of this version, closed afterwards; ends with exit code 3 when it is in use."""
-    from storage.migrate import migrate  # noqa: PLC0415
+    from storage.migrate import MadeByNewer, migrate  # noqa: PLC0415
 
     with unmigrated_database(settings) as database:
-        migrate(database)
+        try:
+            migrate(database)
+        except MadeByNewer as newer:
+            stop(SURROUNDINGS, "cli.made_by_newer", revision=newer)
         yield database
 
 
@@ -174,7 +177,7 @@ def _opening(settings: "Settings") -> Iterator[None]:
 def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]:
     """The database for looking at, and whether a running bot has it: then nothing can be written."""
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
-    from storage.migrate import migrate  # noqa: PLC0415
+    from storage.migrate import MadeByNewer, migrate  # noqa: PLC0415
 
     with _opening(settings):
         try:
@@ -182,6 +185,8 @@ def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]
             migrate(database)
         except DatabaseBusy:
             database, running = Database(settings.database_url, reads_only=True), True
+        except MadeByNewer as newer:
+            stop(SURROUNDINGS, "cli.made_by_newer", revision=newer)
     try:
         yield database, running
     finally:

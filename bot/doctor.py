@@ -14,7 +14,7 @@ from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
 from storage import health
 from storage.database import Database
-from storage.migrate import current, knows, newest
+from storage.migrate import current, fits, knows, newest
 
 Level = Literal["fine", "hint", "bad"]
 LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long means that something is in the way
@@ -103,10 +103,11 @@ def _database(settings: Settings, now: datetime, *, deep: bool) -> Iterator[Find
 
 def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> Iterator[Finding]:
     revision = current(database)
-    if revision is not None and not knows(revision):
+    newer = revision is not None and not knows(revision)
+    if newer and not fits(database):
         yield Finding("bad", "doctor.newer", {"revision": revision, "newest": newest()})
         return
-    if revision != newest():
+    if revision != newest() and not newer:
         yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
         return
     if deep:

@@ -13,8 +13,8 @@ from sqlalchemy import func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from storage.database import Database
-from storage.tables import Base
+from storage.database import INSERTS, Database
+from storage.tables import Base, RevisionRow, plain
 
 _MIGRATING = 0x5A4F5544  # the number of the lock: any that nobody else uses
 SCRIPTS = Path(__file__).parent / "migrations"
@@ -24,11 +24,40 @@ class BrokenReferences(Exception):
     """A migration left rows that point to nothing; it was rolled back. The argument names the tables."""
 
 
+class MadeByNewer(Exception):
+    """A newer version changed the tables so that this one cannot work on them. The argument is their revision."""
+
+
+# The oldest program, by the newest revision it knows, that can still work on the tables of this version. Raised only
+# by a release that takes something away (expand, then contract: docs/operations.md).
+OLDEST_PROGRAM = 10
+_OLDEST = "oldest program"  # the name of that number in the table of numbers
+_NUMBERS = plain(RevisionRow)
+
+
 def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
-    """Walk up to the newest shape. A database that is there already is not touched."""
-    if current(database) != newest(scripts):
-        with _alembic(database, scripts) as config:
-            command.upgrade(config, "head")
+    """Walk up to the newest shape. A database that is there already is not touched, nor one that a newer version has
+    only widened: old and new run side by side during an upgrade. Raises MadeByNewer where that cannot be.
+    """
+    found = current(database)
+    if found == newest(scripts):
+        return
+    if found is not None and not knows(found, scripts):
+        if not fits(database, scripts):
+            raise MadeByNewer(found)
+        return
+    with _alembic(database, scripts) as config:
+        command.upgrade(config, "head")
+        oldest = INSERTS[database.writer.dialect.name](_NUMBERS).values(name=_OLDEST, number=OLDEST_PROGRAM)
+        higher = {"number": oldest.excluded.number}
+        config.attributes["connection"].execute(oldest.on_conflict_do_update(index_elements=["name"], set_=higher))
+
+
+def fits(database: Database, scripts: Path = SCRIPTS) -> bool:
+    """Whether this version can work on tables that a newer one has made."""
+    with database.connection() as connection:
+        oldest = connection.scalar(select(_NUMBERS.c.number).where(_NUMBERS.c.name == _OLDEST))
+    return oldest is not None and int(newest(scripts) or 0) >= oldest
 
 
 def migrate_down(database: Database, revision: str = "base", scripts: Path = SCRIPTS) -> None:
