@@ -19,7 +19,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --us
 endif
 
 # What `make test` runs on PostgreSQL too, a minute of it: whatever has most to do with rows and their order.
-ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py schedules.py transcripts.py) \
+ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py schedules.py send_limits.py transcripts.py) \
 	-k "not test_transcripts and not stopped and not without_trouble or comes_out_as_written"
 
 .DEFAULT_GOAL := help
@@ -72,11 +72,12 @@ browser: $(VENV)/.dev ## run the tests that need Chromium (ZOUDIAN_CHROMIUM=/pat
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
 	--no-annotate --no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE)
 
-# The widest set is solved first and bounds the others, so that a release is the same in all four.
+# The widest set is solved first and bounds the others, so that a release is the same in all of them.
 lock: $(VENV)/.dev ## remake requirements*.txt from pyproject.toml (UPGRADE=--upgrade for newer releases)
 	$(LOCK) pyproject.toml --group build --group dev --group bench -o requirements-dev.txt
 	$(LOCK) pyproject.toml --group test -c requirements-dev.txt -o requirements-test.txt
 	$(LOCK) pyproject.toml -c requirements-dev.txt -o requirements.txt
+	$(LOCK) pyproject.toml --extra postgres --extra s3 -c requirements-dev.txt -o requirements-server.txt
 	$(LOCK) --group build -c requirements-dev.txt -o requirements-build.txt
 
 clean: ## remove the environment and every cache

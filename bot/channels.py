@@ -13,13 +13,35 @@ from storage.inbox import Delivery
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How fast a platform lets a bot send: messages a second and how many at once, to all and to one chat."""
+class Rate:
+    """`burst` messages at once, and `per_second` more: never more than `burst` + `per_second` x t within t seconds."""
 
     per_second: float
     burst: int
-    chat_per_second: float
-    chat_burst: int
+
+    def cost(self, messages: int) -> float:
+        """Seconds until so many have come back."""
+        return messages / self.per_second
+
+    def wait(self, full_in: float, messages: int) -> float:
+        """Seconds until so many may go together, where as many as ever could in `full_in` seconds (0: now).
+
+        The generic cell rate algorithm (ITU-T I.371); what is more than a burst waits for a rest before it.
+        """
+        return max(0.0, full_in + (messages - self.burst) / self.per_second)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a platform lets a bot send: to all together, to one chat, and to a group, whose name has a prefix."""
+
+    whole: Rate
+    chat: Rate
+    group: Rate | None = None
+    group_prefix: str = "-"
+
+    def of(self, chat: str) -> Rate:
+        return self.group if self.group is not None and chat.startswith(self.group_prefix) else self.chat
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +124,22 @@ class MaybeSent(SendError):
 
 
 class HoldOff(SendError):
-    """Not now: the platform told us to wait this many seconds, or nothing gets through until somebody acts (`why`)."""
+    """Not now: the platform told us to wait this many seconds, or nothing gets through until somebody acts (`why`).
 
-    def __init__(self, seconds: float, why: str = "") -> None:
+    `ours`: nobody told us; we know the platform's limit, and keep it.
+    """
+
+    def __init__(self, seconds: float, why: str = "", *, ours: bool = False) -> None:
         super().__init__(why or f"asked to wait {seconds:.0f} s")
-        self.seconds = seconds
+        self.seconds, self.ours = seconds, ours
 
 
 class Unreachable(SendError):
-    """The person blocked the bot or is gone; no retry will help."""
+    """The person blocked the bot or is gone; no retry will help. `reason` is a key under `undelivered.`."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
 
 
 class Shut(SendError):
@@ -163,6 +192,14 @@ class Channel(Protocol):
 
     def invite_link(self, token: str) -> str:
         """The address that a new colleague opens to be tied to the account."""
+
+
+@runtime_checkable
+class Asks(Protocol):
+    """A channel whose platform can be asked whether it is there, without anybody noticing."""
+
+    async def answers(self) -> bool:
+        """Whether the platform answers at all, be it with a refusal. Never raises for want of an answer."""
 
 
 @runtime_checkable

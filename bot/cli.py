@@ -43,6 +43,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "calibrate": ("bot.calibrate_command", "calibrate", "微信的定位是哪个坐标系：用定位和准确位置比一比"),
     "migrate": ("bot.firm_commands", "migrate", "把数据库升级到这个版本"),
     "doctor": ("bot.upkeep_commands", "doctor", "体检：数据库、磁盘、没发出去的、模型、令牌、时钟"),
+    "health": ("bot.health_command", "health", "问正在运行的走店准备好了没有（HEALTHCHECK 用）"),
     "dead": ("bot.dead_commands", "dead", "放弃了的消息、任务、发送：列出、重试、丢弃"),
     "backup": ("bot.upkeep_commands", "backup", "备份成一个文件，机器人不用停"),
     "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录，或空的 PostgreSQL"),
@@ -131,10 +132,13 @@ def settings_of(context: click.Context) -> "Settings":
 @contextmanager
 def database_of(settings: "Settings") -> Iterator["Database"]:
     """The firm's database in the shape of this version, closed afterwards; ends with exit code 3 when it is in use."""
-    from storage.migrate import migrate  # noqa: PLC0415
+    from storage.migrate import MadeByNewer, migrate  # noqa: PLC0415
 
     with unmigrated_database(settings) as database:
-        migrate(database)
+        try:
+            migrate(database)
+        except MadeByNewer as newer:
+            stop(SURROUNDINGS, "cli.made_by_newer", revision=newer)
         yield database
 
 
@@ -177,7 +181,7 @@ def opening(settings: "Settings") -> Iterator[None]:
 def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]:
     """The database for looking at, and whether a running bot has it: then nothing can be written."""
     from storage.database import Database, DatabaseBusy  # noqa: PLC0415
-    from storage.migrate import migrate  # noqa: PLC0415
+    from storage.migrate import MadeByNewer, migrate  # noqa: PLC0415
 
     with opening(settings):
         try:
@@ -185,6 +189,8 @@ def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]
             migrate(database)
         except DatabaseBusy:
             database, running = Database(settings.database_url, reads_only=True), True
+        except MadeByNewer as newer:
+            stop(SURROUNDINGS, "cli.made_by_newer", revision=newer)
     try:
         yield database, running
     finally:

@@ -15,7 +15,7 @@ from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
 from storage import alerts, health
 from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
-from storage.migrate import current, knows, newest
+from storage.migrate import current, fits, knows, newest
 from web.here import here_path
 
 Level = Literal["fine", "hint", "bad"]
@@ -142,10 +142,11 @@ def _inside(
     if database.shared:
         yield from _server(database, clock)
     revision = current(database)
-    if revision is not None and not knows(revision):
+    newer = revision is not None and not knows(revision)
+    if newer and not fits(database):
         yield Finding("bad", "doctor.newer", {"revision": revision, "newest": newest()})
         return
-    if revision != newest():
+    if revision != newest() and not newer:
         yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
         return
     yield Finding("fine", "doctor.revision", {"revision": revision})

@@ -287,6 +287,10 @@ class MpChannel:
 
     # sending
 
+    async def answers(self) -> bool:
+        """An account without an interface of its own is only ever asked."""
+        return self._api is None or await self._api.answers()
+
     async def send(self, chat_ref: str, message: Rendered) -> str:
         """Answer the person's message that is still open, else push. Raises a SendError: Shut if neither may be."""
         if not OPENID.fullmatch(chat_ref):

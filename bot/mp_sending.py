@@ -199,7 +199,7 @@ def as_send_error(error: ApiError) -> SendError:
         case ApiNotReached():
             return NotSent(str(error))
         case ApiRefused() if error.errcode in GONE:
-            return Unreachable(str(error))
+            return Unreachable("unfollowed", str(error))
         case ApiRefused() if error.errcode in UNWANTED:
             return Shut("unwanted", str(error))
         case ApiRefused():

@@ -1,46 +1,39 @@
-"""How fast a bot may send: a token bucket for all of a channel and for each chat, or windows that hold no more than so
-many messages. Kept in memory only.
+"""How fast a bot may send: the arithmetic of buckets, which let bursts pass, and of windows that hold no more than so
+many messages. Where they are kept is the affair of bot.send_limits.
 """
 
 import hashlib
+import math
 import time
-from bisect import insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from bot.channels import Pace
+from bot.channels import Rate
 
 FORGET_OVER = 10_000  # chats remembered before those that are at rest are forgotten
 
 
-class Pacer:
-    """Gives out moments to send at. `clock` counts seconds and never goes back."""
+class Buckets:
+    """What is left of some limits, in one process. `clock` counts seconds and never goes back."""
 
-    def __init__(self, pace: Pace, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pace, self._clock = pace, clock
-        self._all = 0.0
-        self._chats: dict[str, float] = {}
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._full: dict[str, float] = {}  # when as many as ever may go at once again
 
-    def wait(self, chat: str, messages: int = 1) -> float:
-        """Reserve `messages` sends to a chat, and say how many seconds to wait before the first.
+    def wait(self, name: str, rate: Rate, messages: int = 1) -> float:
+        """Take `messages` from a bucket, and say how many seconds to wait before they go."""
+        now = self._clock()
+        if len(self._full) > FORGET_OVER:
+            self._full = {one: full for one, full in self._full.items() if full > now}
+        full = max(now, self._full.get(name, now))
+        self._full[name] = full + rate.cost(messages)
+        return rate.wait(full - now, messages)
 
-        A bucket is kept as the moment when it is full again (the generic cell rate algorithm, ITU-T I.371): whoever
-        takes from it moves that moment on, and may go as soon as it is less than a burst away.
-        """
-        now, pace = self._clock(), self._pace
-        if len(self._chats) > FORGET_OVER:
-            self._chats = {name: full for name, full in self._chats.items() if full > now}
-        full_all = max(now, self._all)
-        full_chat = max(now, self._chats.get(chat, now))
-        wait = max(
-            0.0,
-            full_all - now - (pace.burst - 1) / pace.per_second,
-            full_chat - now - (pace.chat_burst - 1) / pace.chat_per_second,
-        )
-        self._all = full_all + messages / pace.per_second
-        self._chats[chat] = full_chat + messages / pace.chat_per_second
-        return wait
+    def remember(self, name: str, rate: Rate, seconds_ago: float) -> None:
+        """One message went before the start; to be told in the order of time."""
+        at = self._clock() - seconds_ago
+        self._full[name] = max(at, self._full.get(name, at)) + rate.cost(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,40 +44,33 @@ class Window:
     seconds: float
 
 
-class Windows:
-    """Several limits at once for each chat, kept exactly: a platform that drops what is over a limit forgives nothing.
+def window_wait(moments: Sequence[tuple[int, int]], windows: Sequence[Window], now: float, messages: int = 1) -> float:
+    """Seconds until so many more may go without any window ever holding more than it may; 0 for now.
 
-    Kept in memory; `remember` tells of what was sent before a start. `clock` counts seconds and never goes back.
+    `moments` are (second, how many), oldest first, each counted to the end of its second. More messages than a window
+    holds count as a full one.
     """
+    wait = 0.0
+    for window in windows:
+        free = window.count - min(messages, window.count)
+        newer = 0
+        for second, count in reversed(moments):
+            newer += count
+            if newer > free:  # this one has to be out of the window first
+                wait = max(wait, second + 1 + window.seconds - now)
+                break
+    return wait
 
-    def __init__(self, windows: Sequence[Window], clock: Callable[[], float] = time.monotonic) -> None:
-        self._windows, self._clock = tuple(windows), clock
-        self._longest = max(window.seconds for window in windows)
-        self._most = max(window.count for window in windows)
-        self._sent: dict[str, list[float]] = {}
 
-    def wait(self, chat: str, messages: int = 1) -> float:
-        """Seconds until so many more may go to a chat; 0 for now. More than a window holds count as a full one."""
-        now = self._clock()
-        sent = self._sent.get(chat, [])
-        wait = 0.0
-        for window in self._windows:
-            free = window.count - min(messages, window.count)
-            if len(sent) > free:
-                wait = max(wait, sent[len(sent) - 1 - free] + window.seconds - now)
-        return wait
-
-    def take(self, chat: str) -> None:
-        """One message goes out now."""
-        self.remember(chat, 0.0)
-
-    def remember(self, chat: str, seconds_ago: float) -> None:
-        now = self._clock()
-        if len(self._sent) > FORGET_OVER:
-            self._sent = {name: sent for name, sent in self._sent.items() if sent[-1] > now - self._longest}
-        sent = self._sent.setdefault(chat, [])
-        insort(sent, now - seconds_ago)
-        del sent[: max(0, len(sent) - self._most)]
+def taken(
+    moments: Sequence[tuple[int, int]], windows: Sequence[Window], now: float, messages: int
+) -> list[tuple[int, int]]:
+    """The moments with so many messages now, without those that no window can hold any more."""
+    longest = max(window.seconds for window in windows)
+    second = math.floor(now)
+    kept = [(min(at, second), count) for at, count in moments if at + 1 + longest > now]
+    before = kept.pop()[1] if kept and kept[-1][0] == second else 0
+    return [*kept, (second, before + messages)]
 
 
 def calm_moment(now: datetime, key: str) -> datetime:

@@ -16,9 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Protocol
 
 from bot.channels import (
     Abilities,
+    Asks,
     Channel,
     HoldOff,
     MaybeSent,
@@ -29,8 +31,9 @@ from bot.channels import (
     Shut,
     Unreachable,
 )
-from bot.pacing import Pacer, calm_moment
+from bot.pacing import calm_moment
 from bot.rendering import details, fits, render
+from bot.send_limits import SendLimits
 from bot.tasks import in_pool, spawn
 from bot.watch import Watch
 from storage import leases, outbox, people
@@ -44,6 +47,10 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 GATHER_SECONDS = 0.003  # what is queued or sent within this time is dealt with by one look at the database
 AT_ONCE = 32  # chats sent to side by side
+ASK_SECONDS = 2.0  # between two looks at whether a platform is back
+ANSWER_SECONDS = 2.5  # an answer that takes longer is none
+PATIENCE = timedelta(days=1)  # while nothing gets through at all, a message is not given up
+SLOWLY = timedelta(minutes=1)  # how often it is tried then
 
 
 class Sender:
@@ -61,10 +68,8 @@ class Sender:
         self._watch = watch or Watch()
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._left: set[str] = set()  # chats whose lease is to be given back
-        self._pacers = {
-            name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
-        }
         self._pool = ThreadPoolExecutor(2, "sender")
+        self._limits = SendLimits(database, channels, now, self._pool)
         self._wake = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0  # the loop's
@@ -72,6 +77,9 @@ class Sender:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._done: list[tuple[int, datetime, str, asyncio.Future[None]]] = []
         self._marking: asyncio.Task[None] | None = None
+        self._asking: dict[str, asyncio.Task[None]] = {}  # channels whose platform is asked whether it is there
+        self._away: set[str] = set()  # those that do not answer: nothing is sent there
+        self._got_through: dict[str, datetime] = {}  # when a message last arrived
         self._stopping = False
 
     async def start(self) -> None:
@@ -85,7 +93,9 @@ class Sender:
             self._main.cancel()
             with suppress(asyncio.CancelledError):
                 await self._main
-        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        for asking in self._asking.values():
+            asking.cancel()
+        await asyncio.gather(*self._busy.values(), *self._asking.values(), return_exceptions=True)
         self._pool.shutdown(wait=True)
 
     @property
@@ -131,14 +141,17 @@ class Sender:
         if self._database.shared:
             return self._take_due(busy, room)
         with self._database.read() as work:
-            return outbox.due(work, self._now(), list(self._channels), busy, room)
+            return outbox.due(work, self._now(), self._open(work), busy, room)
+
+    def _open(self, work: Work) -> list[str]:
+        return [name for name in self._limits.open_channels(work) if name not in self._away]
 
     def _take_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
         """What is due in chats that nobody else is sending to. Looked at twice: the lease may come after the message
         was sent by who had it before.
         """
         with self._database.read() as work:
-            found = outbox.due(work, self._now(), list(self._channels), busy, room)
+            found = outbox.due(work, self._now(), self._open(work), busy, room)
         left, self._left = self._left, set()
         if not found and not left:
             return []
@@ -190,16 +203,48 @@ class Sender:
                 batch, rendered = await in_pool(self._pool, self._rendered, message, channel.abilities)
             else:  # nothing to be read for it: a thread's turn would take longer than the rendering
                 batch, rendered = self._rendered(message, channel.abilities)
-            if (pacer := self._pacers.get(message.channel)) is not None:
-                await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
+            parts = len(rendered.texts) + (rendered.image is not None)
+            if not await self._limits.turn(message.channel, message.chat_ref, parts):
+                return  # all of the channel has to wait, and the message with it
+            if message.channel in self._away:
+                return
             began = time.time()
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
             self._watch.not_sent(message, trouble, began)
             await in_pool(self._pool, self._failed, batch, trouble)
+            if isinstance(trouble, NotSent | MaybeSent):
+                self._ask_whether_there(channel)
         else:
+            self._got_through[message.channel] = self._now()
             await asyncio.gather(*(self._mark_sent(one.id, provider_id) for one in batch))
             self._watch.sent(batch, provider_id, began)
+
+    def _ask_whether_there(self, channel: Channel) -> None:
+        if isinstance(channel, Asks) and channel.name not in self._asking and not self._stopping:
+            self._asking[channel.name] = spawn(self._until_there(channel), "is the platform there")
+
+    async def _until_there(self, channel: "_Asked") -> None:
+        """While a platform does not answer nothing is sent there, which costs no message a try and repeats none. When
+        it is back, everything that waits for another try goes at once.
+        """
+        try:
+            while not await _answers(channel):
+                if channel.name not in self._away:
+                    log.warning("%s does not answer; what is to be sent there waits", channel.name)
+                self._away.add(channel.name)
+                await asyncio.sleep(ASK_SECONDS)
+            if channel.name in self._away:
+                log.info("%s answers again", channel.name)
+                await asyncio.get_running_loop().run_in_executor(self._pool, self._try_now, channel.name)
+        finally:
+            self._away.discard(channel.name)
+            del self._asking[channel.name]
+            self._wake.set()
+
+    def _try_now(self, channel: str) -> None:
+        with self._database.work() as work:
+            outbox.try_now(work, channel, self._now())
 
     def _rendered(self, message: Outgoing, abilities: Abilities) -> tuple[list[Outgoing], Rendered]:
         """What goes out as one: the message, and where the channel may answer but once all that fits behind it."""
@@ -330,17 +375,40 @@ class Sender:
             case Shut():
                 outbox.shut(work, message.id, str(trouble))
             case HoldOff(seconds=seconds):
-                outbox.hold_until(work, message.id, now + timedelta(seconds=seconds), said)
+                until = now + timedelta(seconds=seconds)
+                outbox.hold_until(work, message.id, until, said)
+                if not trouble.ours:
+                    self._limits.told_to_wait(work, message.channel, message.chat_ref, until)
             case Unreachable():
                 outbox.give_up(work, message.id, "failed", str(trouble))
                 if message.account is not None:
-                    people.set_reachable(work, message.account, False)
+                    people.out_of_reach(work, message.account, trouble.reason, now)
             case Refused():
                 outbox.give_up(work, message.id, "failed", str(trouble))
             case NotSent() | MaybeSent() | _:
                 # An answer is promised at least once: one whose fate is unknown goes out again.
+                if message.tries + 1 >= outbox.MAX_TRIES and self._nothing_gets_through(message, now):
+                    outbox.hold_until(work, message.id, now + SLOWLY, said)
+                    return
                 pause = timedelta(seconds=min(300, 2 ** (message.tries + 1)))
                 outbox.retry_at(work, message.id, now + pause, said)
+
+    def _nothing_gets_through(self, message: Outgoing, now: datetime) -> bool:
+        """Then it is the platform's trouble and not this message's."""
+        arrived = self._got_through.get(message.channel)
+        return now - message.made_at < PATIENCE and (arrived is None or arrived < message.made_at)
+
+
+class _Asked(Channel, Asks, Protocol):
+    """A channel that can be asked."""
+
+
+async def _answers(channel: Asks) -> bool:
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            return await channel.answers()
+    except TimeoutError:
+        return False
 
 
 def _cares_what_is_around(abilities: Abilities) -> bool:

@@ -22,11 +22,19 @@ import bot.lean_telegram  # noqa: F401 - first
 
 # isort: split
 from telegram import Bot, BotCommand, File
-from telegram.error import BadRequest, Conflict, EndPointNotFound, InvalidToken, RetryAfter, TelegramError
+from telegram.error import (
+    BadRequest,
+    Conflict,
+    EndPointNotFound,
+    Forbidden,
+    InvalidToken,
+    RetryAfter,
+    TelegramError,
+)
 from telegram.helpers import create_deep_linked_url
 from telegram.warnings import PTBUserWarning
 
-from bot.channels import Abilities, Accept, MediaProblem, Pace, Rendered
+from bot.channels import Abilities, Accept, MediaProblem, Pace, Rate, Rendered
 from bot.hide_secrets import HideSecrets
 from bot.telegram_sending import seconds_of, send
 from bot.telegram_transport import CHUNK, AiohttpRequest, BadStatus, TooBig
@@ -42,6 +50,9 @@ LONGEST_PAUSE_S: Final = 60.0
 STORE_AGAIN_S: Final = 2.0  # our own disk or database is no server to be spared, and everybody waits for it
 POLL_GRACE_S: Final = 10.0  # what an empty poll may take beyond its time
 
+# 30 a second to all, about 1 a second to a person with bursts, 20 a minute to a group (core.telegram.org/bots/faq).
+# What goes at once and what follows in the same second or minute stay below that, with room for a slow moment.
+PACE: Final = Pace(whole=Rate(24, 3), chat=Rate(1, 5), group=Rate(15 / 60, 4))
 ABILITIES: Final = Abilities(
     buttons=100,
     button_label=30,
@@ -51,7 +62,7 @@ ABILITIES: Final = Abilities(
     datum="wgs84",
     place_button=True,
     # core.telegram.org/bots/faq: about 30 a second to all, one a second to a chat, where short bursts pass.
-    pace=Pace(per_second=30, burst=30, chat_per_second=1, chat_burst=5),
+    pace=PACE,
 )
 
 
@@ -175,6 +186,16 @@ class TelegramChannel:
                 raise TokenRejected("Telegram rejected the bot's token") from None
             raise ConnectionError(self._hide.hide(str(error))) from None
         return self._bot.username
+
+    async def answers(self) -> bool:
+        """Whether Telegram is there: getMe changes nothing."""
+        try:
+            await self._bot.get_me()
+        except (BadRequest, Forbidden, InvalidToken, EndPointNotFound, Conflict, RetryAfter):
+            return True
+        except (TelegramError, KeyError, TypeError):  # the latter two: an answer that is not Telegram's
+            return False
+        return True
 
     def invite_link(self, token: str) -> str:
         """`token` is at most 64 of A-Z a-z 0-9 _ - (else ValueError). RuntimeError until the bot's name is known."""

@@ -72,10 +72,12 @@ def as_send_error(error: Exception, hide: HideSecrets) -> SendError:
     match error:
         case RetryAfter():
             return HoldOff(seconds_of(error.retry_after))
+        case Forbidden() if "deactivated" in error.message:
+            return Unreachable("deactivated", text)
         case Forbidden():
-            return Unreachable(text)
+            return Unreachable("blocked", text)
         case BadRequest() if re.search("chat not found|user not found|PEER_ID_INVALID", error.message, re.IGNORECASE):
-            return Unreachable(text)
+            return Unreachable("no_chat", text)
         case BadRequest() | ChatMigrated():
             return Refused(text)
         case NotConnected() | InvalidToken():  # a rejected token is mended by the operator, not by this message

@@ -363,6 +363,16 @@ class WeChatApi:
         """A file of at most `limit` bytes, read piece by piece (`path` is media/get). TooBig past it."""
         return await self.call(lambda client: client.fetch(path, params, limit))
 
+    async def answers(self) -> bool:
+        """Whether the platform is there: asked from where it would call us, which changes nothing."""
+        try:
+            await self.get("getcallbackip")
+        except (ApiNotReached, ApiUnsure):
+            return False
+        except ApiError:
+            return True
+        return True
+
     async def token(self) -> str:
         """A valid token, for a check of the credentials."""
         return await self.call(lambda client: str(client.token()))

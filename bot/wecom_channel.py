@@ -105,7 +105,7 @@ class WecomChannel:
         return False
 
     async def connect(self) -> None:
-        """Know what was sent lately, and show answered cards as such: also where another process receives."""
+        """Show answered cards as such: also where another process receives."""
         if self._ending is None:
             await asyncio.to_thread(self._prepare)
             self._ending = spawn(self._end_cards(), "wecom cards")
@@ -130,7 +130,6 @@ class WecomChannel:
         await self.api.close()
 
     def _prepare(self) -> None:
-        self.sending.remember()
         with self._database.work() as work:
             cards.forget(work, self._clock())
 
@@ -216,6 +215,9 @@ class WecomChannel:
         return found.data
 
     # sending
+
+    async def answers(self) -> bool:
+        return await self.api.answers()
 
     async def send(self, chat_ref: str, message: Rendered) -> str:
         """Send; what a member may not be sent yet is put off by HoldOff. Raises a SendError."""

@@ -10,16 +10,17 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from bot.abilities import WECOM_GROUP
 from bot.channels import Accept, HoldOff, MaybeSent, MediaProblem, NotSent, Refused, Rendered, SendError, Unreachable
-from bot.pacing import Window, Windows
+from bot.pacing import Window
+from bot.send_limits import KeptWindows
 from bot.wechat_errors import TOO_FAST, ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, cleaned
 from bot.wechat_transport import Transport
 from handlers.messages import Media
-from storage import outbox, people
+from storage import people
 from storage.database import Database
 from storage.people import GROUPS, Account
 from texts import DEFAULT, load
@@ -78,7 +79,7 @@ class GroupRobots:
         self._groups, self._database, self._clock, self._language = tuple(groups), database, clock, language
         self._url = f"{(api_base or STANDARD).rstrip('/')}/cgi-bin/webhook/send"
         self._transport = Transport(2, proxy)
-        self._windows = Windows(GROUP_WINDOWS)
+        self._windows = KeptWindows(database, GROUPS, GROUP_WINDOWS)
         self._keys: dict[str, str] = {}
         self._tied = False
 
@@ -121,9 +122,6 @@ class GroupRobots:
             for ref, account in before.items():
                 if ref not in self._keys:
                     people.set_reachable(work, account.id, False)
-        with self._database.read() as work:
-            for chat, at in outbox.sent_since(work, GROUPS, now - timedelta(minutes=1)):
-                self._windows.remember(chat, max(0.0, (now - at).total_seconds()))
 
     async def fetch(self, media: Media) -> bytes:
         raise MediaProblem("gone")
@@ -136,11 +134,10 @@ class GroupRobots:
         """Send with the first line in bold; nothing a rep wrote becomes markup. Raises a SendError."""
         key = self._keys.get(chat_ref)
         if key is None:
-            raise Unreachable("this group has no robot any more")
-        if (wait := self._windows.wait(chat_ref, len(message.texts))) > 0:
-            raise HoldOff(wait)
+            raise Unreachable("no_robot", "this group has no robot any more")
+        if (wait := await self._windows.reserve(chat_ref, len(message.texts))) > 0:
+            raise HoldOff(wait, ours=True)
         for arrived, text in enumerate(message.texts):
-            self._windows.take(chat_ref)
             try:
                 await asyncio.to_thread(self._post, key, text)
             except ApiError as error:
@@ -155,7 +152,7 @@ class GroupRobots:
                 return HoldOff(error.seconds)
             case ApiRefused() if error.errcode == NO_SUCH_ROBOT:
                 log.critical("%s", load(self._language).say("group_robot.no_key"))
-                return Unreachable(str(error))
+                return Unreachable("no_robot", str(error))
             case ApiRefused():
                 return Refused(str(error))
             case ApiNotReached():

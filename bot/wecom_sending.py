@@ -9,17 +9,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
 from bot.channels import HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
-from bot.pacing import Window, Windows
+from bot.pacing import Window
+from bot.send_limits import KeptWindows
 from bot.wechat_client import WeChatApi
 from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, TokenTrouble
 from bot.wecom_cards import Card, answered, card_of, numbered, question_of
 from bot.wecom_incoming import CHANNEL, USERID
-from storage import cards, outbox, people
+from storage import cards, people
 from storage.database import Database
 from texts import load
 
@@ -51,24 +52,15 @@ class WecomSending:
         agent_id: int,
         database: Database,
         clock: Callable[[], datetime],
-        windows: Windows | None = None,
+        windows: KeptWindows | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._api, self._agent_id, self._database, self._clock = api, agent_id, database, clock
         self._account = api.account.name
-        self._windows = windows or Windows(MEMBER_WINDOWS)
+        self._windows = windows or KeptWindows(database, CHANNEL, MEMBER_WINDOWS)
         self._repeats = Repeats(monotonic)
         self._done: dict[tuple[str, str], set[str]] = {}  # of messages under way: what of them arrived
         self._complained: dict[int, float] = {}
-
-    def remember(self) -> None:
-        """Count what was sent in the hour before the start, so that a restart does not forget the limits. Blocks."""
-        now = self._clock()
-        since = now - timedelta(hours=1)
-        with self._database.read() as work:
-            went = outbox.sent_since(work, CHANNEL, since) + cards.sent_since(work, self._account, since)
-        for chat, at in went:
-            self._windows.remember(chat, max(0.0, (now - at).total_seconds()))
 
     async def send(self, chat_ref: str, message: Rendered) -> str:
         """Send what of it has not arrived yet; the platform's id of the last part. Raises a SendError."""
@@ -94,11 +86,10 @@ class WecomSending:
         done = self._done.setdefault((chat, key), set())
         left = [(name, step) for name, step in steps if name not in done]
         arrived, message_id = 0, ""
+        if (wait := await self._windows.reserve(chat, len(left))) > 0:
+            raise HoldOff(wait, f"{wait:.0f} s until this member may be sent more", ours=True)
         try:
-            if (wait := self._windows.wait(chat, len(left))) > 0:
-                raise HoldOff(wait, f"{wait:.0f} s until this member may be sent more")
             for name, step in left:
-                self._windows.take(chat)
                 message_id = await step()
                 done.add(name)
                 arrived += name not in ("image", "file") and not name.startswith("card ")
@@ -142,7 +133,7 @@ class WecomSending:
         )
         for refused in ("invaliduser", "unlicenseduser"):  # keys under `undelivered.` too
             if chat in str(answer.get(refused) or "").lower().split("|"):
-                raise Unreachable(f"{refused}: {chat}")
+                raise Unreachable(refused, chat)
         return answer
 
     # cards
@@ -237,7 +228,7 @@ class WecomSending:
             case ApiBusy():
                 return HoldOff(error.seconds, str(error))
             case ApiRefused() if error.errcode in GONE:
-                return Unreachable(f"invaliduser: {error}")
+                return Unreachable("invaliduser", str(error))
             case ApiRefused() if error.errcode in OPERATORS:
                 self._complain(error.errcode, str(error))
                 return HoldOff(OPERATOR_S, str(error))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from handlers import out_of_reach
 from handlers.card import day_text
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn, tell
@@ -36,7 +37,8 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
         if alert_id is None:
             continue
         made += 1
-        tell(work, manager.code, alert_reply(alert_id, day, found), now, f"alert:{alert_id}", "alert")
+        reply = alert_reply(alert_id, day, found, out_of_reach.line(work, manager))
+        tell(work, manager.code, reply, now, f"alert:{alert_id}", "alert")
     return made
 
 
@@ -94,10 +96,11 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
     return days
 
 
-def alert_reply(alert_id: int, day: date, found: Sequence[Finding]) -> Reply:
-    """The push: a line a finding, each with its tap."""
+def alert_reply(alert_id: int, day: date, found: Sequence[Finding], more: Sequence[Say] = ()) -> Reply:
+    """The push: a line a finding, each with its tap; then what else there is to know."""
     lines = [Say("alert.head", {"day": day_text(day), "count": len(found)})]
     lines += [_finding(item) for item in found]
+    lines += more
     choices = tuple(
         Choice(
             str(number), Say("alert.tap", {"district": item.district, "rule": Say(f"alert_short.{item.rule.value}")})
@@ -114,7 +117,7 @@ def today(turn: Turn) -> None:
     day = turn.now.astimezone(turn.tools.zone).date()
     kept = alerts.of_day(turn.work, turn.employee.code, day)
     if kept:
-        turn.ask(alert_reply(kept[0].id, day, kept[0].findings))
+        turn.ask(alert_reply(kept[0].id, day, kept[0].findings, out_of_reach.line(turn.work, turn.employee)))
         return
     found = findings_for(turn.work, turn.employee, people.staff(turn.work), day, turn.tools.limits)
     if not found:

@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import date, datetime
 
+from handlers import out_of_reach
 from handlers.alerts import sees_rep
 from handlers.card import day_text
 from handlers.messages import Reply, Say
@@ -54,4 +55,4 @@ def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> 
     idle = [person.name for person in reps if not per_rep[person.code]]
     if idle:
         lines.append(Say("digest.none", {"names": idle}))
-    return lines
+    return lines + out_of_reach.line(work, manager)

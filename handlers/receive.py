@@ -115,7 +115,7 @@ def _apply(
     if account is None or employee is None or not employee.active:
         return joining.refuse(work, delivery, user_ref, message, now)
     if message.kind is Kind.LEAVE:
-        people.set_reachable(work, account.id, False)
+        people.out_of_reach(work, account.id, "left", now)
         return True
     if message.kind is Kind.NOTICE:
         return False

@@ -16,6 +16,8 @@ from storage import alerts, evidence, figures, firm, follow_ups, outbox, people
 from storage.database import Work
 from storage.evidence import Appeal, Note
 
+_NO_PUSH = ("web", people.GROUPS)
+
 
 @dataclass(frozen=True, slots=True)
 class VisitLine:
@@ -114,6 +116,41 @@ def undelivered_of_day(work: Work, manager: Employee, day: date, zone: ZoneInfo)
             why = message.error.removeprefix(outbox.SHUT).partition(":")[0]
             lines.append(UndeliveredLine(person, message.intent, message.made_at, why, waits))
     return lines
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """One of the own people whom nothing that is pushed reaches: `why` is a key under `undelivered.`."""
+
+    person: Employee
+    channel: str
+    why: str
+    since: datetime
+
+
+def out_of_reach(work: Work, manager: Employee) -> list[OutOfReach]:
+    """Whom of the manager's people no push reaches now. A page that is read only when it is opened does not count, nor
+    does a group; who is reached another way is not named.
+    """
+    scope, staff = scope_of(manager), {person.code: person for person in people.staff(work)}
+    lost = {
+        account.employee: OutOfReach(staff[account.employee], account.channel, why, since)
+        for account, why, since in people.unreachable(work)
+        if account.channel not in _NO_PUSH and account.employee in staff
+    }
+    if not lost:
+        return []
+    reached = {
+        account.employee for account in people.accounts(work) if account.reachable and account.channel not in _NO_PUSH
+    }
+    return [
+        line
+        for code, line in sorted(lost.items())
+        if code not in reached
+        and line.person.active
+        and code != manager.code
+        and any(scope.holds(district, code) for district in line.person.districts or ("",))
+    ]
 
 
 def alerts_of_day(work: Work, employee: Employee, day: date) -> list[AlertLine]:

@@ -116,11 +116,3 @@ def forget(work: Work, now: datetime) -> None:
     gone = work.session.scalars(select(CardRow).where(CardRow.made_at < now - 10 * CODE_LIVES).limit(1000))
     for row in gone:
         work.session.delete(row)
-
-
-def sent_since(work: Work, account: str, since: datetime) -> list[tuple[str, datetime]]:
-    """(chat, time) of each card sent since then."""
-    rows = work.session.execute(
-        select(CardRow.chat_ref, CardRow.sent_at).where(CardRow.account == account, CardRow.sent_at >= since)
-    )
-    return [(row.chat_ref, row.sent_at) for row in rows if row.sent_at is not None]

@@ -12,8 +12,8 @@ from sqlalchemy import Select, column, func, inspect, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
-from storage.database import Database
-from storage.tables import Base
+from storage.database import INSERTS, Database
+from storage.tables import Base, RevisionRow, plain
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -28,25 +28,57 @@ class BrokenReferences(Exception):
     """A migration left rows that point to nothing; it was rolled back. The argument names the tables."""
 
 
-def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
-    """Walk up to the newest shape. A database that is there already is not touched."""
-    if current(database) != _last(scripts):
-        from alembic import command  # noqa: PLC0415
+class MadeByNewer(Exception):
+    """A newer version changed the tables so that this one cannot work on them. The argument is their revision."""
 
-        with _alembic(database, scripts) as config:
-            command.upgrade(config, "head")
+
+# The oldest program, by the newest revision it knows, that can still work on the tables of this version. Raised only
+# by a release that takes something away (expand, then contract: docs/operations.md).
+OLDEST_PROGRAM = 10
+_OLDEST = "oldest program"  # the name of that number in the table of numbers
+_NUMBERS = plain(RevisionRow)
+
+
+def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
+    """Walk up to the newest shape. A database that is there already is not touched, nor one that a newer version has
+    only widened: old and new run side by side during an upgrade. Raises MadeByNewer where that cannot be.
+    """
+    found = current(database)
+    if found == _last(scripts):
+        return
+    if found is not None and not knows(found, scripts):
+        if not fits(database, scripts):
+            raise MadeByNewer(found)
+        return
+    with _alembic(database, scripts) as config:
+        _walk_up(config)
+
+
+def _walk_up(config: "Config") -> None:
+    """To the newest shape, which says which programs can work on it."""
+    from alembic import command  # noqa: PLC0415
+
+    command.upgrade(config, "head")
+    connection: Connection = config.attributes["connection"]
+    oldest = INSERTS[connection.dialect.name](_NUMBERS).values(name=_OLDEST, number=OLDEST_PROGRAM)
+    connection.execute(oldest.on_conflict_do_update(index_elements=["name"], set_={"number": oldest.excluded.number}))
+
+
+def fits(database: Database, scripts: Path = SCRIPTS) -> bool:
+    """Whether this version can work on tables that a newer one has made."""
+    with database.connection() as connection:
+        oldest = connection.scalar(select(_NUMBERS.c.number).where(_NUMBERS.c.name == _OLDEST))
+    return oldest is not None and int(_last(scripts) or 0) >= oldest
 
 
 def migrate_within(connection: Connection, scripts: Path = SCRIPTS) -> None:
     """As `migrate`, in a transaction that is open already and commits or rolls back with it. For PostgreSQL, whose
     tables can be made in the transaction that fills them.
     """
-    from alembic import command  # noqa: PLC0415
-
     connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
     config = _config(scripts)
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    _walk_up(config)
 
 
 def revision_of(connection: Connection) -> str | None:

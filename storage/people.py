@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
-from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, plain
+from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, UnreachableRow, plain
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
@@ -25,6 +25,7 @@ _ACCOUNT_OF = (
 _ACCOUNTS_OF = select(_ACCOUNTS).where(_ACCOUNTS.c.employee == bindparam("who")).order_by(_ACCOUNTS.c.id)
 _NEW_ACCOUNT = core_insert(_ACCOUNTS)
 _CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
+_REACHED = delete(plain(UnreachableRow)).where(plain(UnreachableRow).c.account == bindparam("row_id"))
 _CHANGEABLE = ("chat_ref", "language", "reachable", "current_visit", "current_question", "expects")
 _QUESTION = core_insert(_QUESTIONS)
 _QUESTION_ASKED = select(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id"))
@@ -195,6 +196,7 @@ def link(work: Work, made: Account, now: datetime) -> Account:
         work.run(_NEW_ACCOUNT, channel=made.channel, user_ref=made.user_ref, **tied)
     else:
         work.run(_CHANGE_ACCOUNT, row_id=known.id, **tied)
+        work.run(_REACHED, row_id=known.id)
     work.forget()
     return _read(work, work.run(_ACCOUNT_OF, where=made.channel, who=made.user_ref).one())
 
@@ -210,6 +212,27 @@ def save_account(work: Work, kept: Account) -> None:
 
 def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
     save_account(work, replace(account_by_id(work, account_id), reachable=reachable))
+    if reachable:
+        work.run(_REACHED, row_id=account_id)
+
+
+def out_of_reach(work: Work, account_id: int, why: str, now: datetime) -> None:
+    """Nothing arrives there until the person writes again. `why` is a key under `undelivered.`."""
+    set_reachable(work, account_id, False)
+    row = insert(work, UnreachableRow).values(account=account_id, why=why, since=now)
+    work.run(row.on_conflict_do_update(index_elements=[UnreachableRow.account], set_={"why": row.excluded.why}))
+
+
+def unreachable(work: Work) -> list[tuple[Account, str, datetime]]:
+    """Every account that nothing arrives at, why, and since when."""
+    lost = plain(UnreachableRow)
+    rows = work.run(
+        select(_ACCOUNTS, lost.c.why, lost.c.since)
+        .join(lost, lost.c.account == _ACCOUNTS.c.id)
+        .where(_ACCOUNTS.c.reachable.is_(False))
+        .order_by(_ACCOUNTS.c.id)
+    )
+    return [(_read(work, row), row.why, row.since) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)

@@ -346,6 +346,43 @@ class LeaseRow(Base):
     until: Mapped[datetime]
 
 
+class SendBucketRow(Base):
+    """How far a limit of a platform is used up where several processes share it: the moment, by the server's clock,
+    when as many messages as ever may go at once again. `name` is that of a channel, or channel:chat.
+    """
+
+    __tablename__ = "send_bucket"
+    name: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    full_at: Mapped[datetime]
+
+
+class SendWindowRow(Base):
+    """What went to one chat lately, where the platform drops what is over its limit without a word: pairs of a second
+    (since 1970) and how many messages.
+    """
+
+    __tablename__ = "send_window"
+    name: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    moments: Mapped[list[Any]]
+
+
+class SendHoldRow(Base):
+    """The platform told us to wait (Retry-After): with one chat (channel:chat), or with all of a channel."""
+
+    __tablename__ = "send_hold"
+    name: Mapped[str] = mapped_column(Line(200), primary_key=True)
+    until: Mapped[datetime]
+
+
+class UnreachableRow(Base):
+    """Why a chat account cannot be reached, a key under `undelivered.`; gone when its person writes again."""
+
+    __tablename__ = "unreachable"
+    account: Mapped[int] = mapped_column(BigId, ForeignKey("account.id"), primary_key=True)
+    why: Mapped[str] = mapped_column(Line(40))
+    since: Mapped[datetime]
+
+
 # --- visits and their evidence ----------------------------------------------------------------------------------------
 
 

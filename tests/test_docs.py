@@ -76,7 +76,11 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @EACH_PAGE
 def test_files_exist(page: Path) -> None:
-    spans = [span for span in code_of(page) if re.fullmatch(rf"(?:{'|'.join(ROOMS)}|tests|docs|bench)/[\w./*-]*", span)]
+    spans = [
+        span
+        for span in code_of(page)
+        if re.fullmatch(rf"(?:{'|'.join(ROOMS)}|tests|docs|bench|deploy)/[\w./*-]*", span)
+    ]
     assert [span for span in spans if not list(ROOT.glob(span.removesuffix("/")))] == []
 
 
@@ -149,7 +153,7 @@ def test_make_targets_exist(page: Path) -> None:
 @EACH_PAGE
 def test_variables_exist(page: Path) -> None:
     known = {one.variable for one in load_settings(None, {}).in_force()}
-    known |= {"ZOUDIAN_SECRETS_DIR", "ZOUDIAN_CONFIG", "ZOUDIAN_CHROMIUM"}
+    known |= {"ZOUDIAN_SECRETS_DIR", "ZOUDIAN_CONFIG", "ZOUDIAN_CHROMIUM", "ZOUDIAN_DOMAIN"}
     assert set(re.findall(r"\bZOUDIAN_[A-Z_]+\b", read(page))) <= known
 
 

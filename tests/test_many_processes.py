@@ -93,9 +93,9 @@ def counted(api: BotApi, chat: int) -> list[int]:
     return [int(match.group(1)) for match in found if match is not None]
 
 
-def judge(folder: Path, api: BotApi, each: int) -> int:
+def judge(url: str, api: BotApi, each: int) -> int:
     """Every photo counted once, in order, every answer sent; returns how many answers were sent twice."""
-    database = Database(database_url(folder))
+    database = Database(url)
     with database.read() as work:
         states = work.session.scalars(select(InboxRow.state)).all()
         sent = [message.state for message in outbox.after(work, 0)]
@@ -122,7 +122,7 @@ async def test_without_trouble_four_processes_repeat_nothing(tmp_path: Path) -> 
     async with cluster(tmp_path) as (api, _):
         await send_photos(api, range(6))
         await all_answered(api, 6, 60)
-        assert judge(tmp_path, api, 6) == 0
+        assert judge(database_url(tmp_path), api, 6) == 0
         assert len({call.method for call in api.calls}) > 2
 
 
@@ -137,7 +137,7 @@ async def test_killed_one_after_another_they_lose_and_repeat_no_update(tmp_path:
             await part.kill()
             part.start()
         await all_answered(api, kills, 60)
-        repeated = judge(tmp_path, api, kills)
+        repeated = judge(database_url(tmp_path), api, kills)
         assert repeated <= kills * len(REPS) // 2, "only what was on its way when its sender was killed"
 
 
@@ -155,4 +155,4 @@ async def test_what_a_stopped_process_had_goes_on_elsewhere_and_it_changes_nothi
             part.signal(signal.SIGCONT)
         await send_photos(api, range(4, 5))
         await all_answered(api, 5, 30)
-        judge(tmp_path, api, 5)
+        judge(database_url(tmp_path), api, 5)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,11 +10,12 @@ import pytest
 from sqlalchemy import insert, inspect
 from sqlalchemy.exc import IntegrityError
 
+import storage.migrate
 from rules.people import Employee, Role
 from rules.visit import Visit
 from storage import people, visits
 from storage.database import Database
-from storage.migrate import SCRIPTS, BrokenReferences, current, differences, migrate, migrate_down, newest
+from storage.migrate import SCRIPTS, BrokenReferences, MadeByNewer, current, differences, migrate, migrate_down, newest
 from storage.tables import PlaceRow
 from tests.databases import open_database
 
@@ -131,6 +133,33 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_visits(database:
     with database.read() as work:
         assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert differences(database) == []
+
+
+def test_a_database_that_a_newer_version_only_widened_is_worked_on_as_it_is(database: Database, tmp_path: Path) -> None:
+    """During an upgrade a process of the version before may have to start again."""
+    migrate(database)
+    visit = save_a_visit(database)
+    migrate(database, with_next(tmp_path, WIDER_NAMES))
+    migrate(database)
+    assert current(database) == "9999"
+    with database.read() as work:
+        assert visits.load(work, visit) is not None
+    with database.work() as work:
+        people.save_employees(work, [replace(REP, name="王建二")])
+
+
+def test_a_database_that_a_newer_version_made_narrower_is_refused(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate(database)
+    save_a_visit(database)
+    with monkeypatch.context() as newer:
+        newer.setattr(storage.migrate, "OLDEST_PROGRAM", 9999)
+        migrate(database, with_next(tmp_path, WIDER_NAMES))
+    with pytest.raises(MadeByNewer, match="9999"):
+        migrate(database)
+    with database.read() as work:
+        assert people.employee(work, REP.code) == REP
 
 
 def test_references_are_checked_again_after_a_migration(database: Database) -> None:

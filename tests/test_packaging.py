@@ -22,7 +22,7 @@ from pytest_socket import SocketConnectBlockedError
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 ROOMS: list[str] = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-LOCKS = [ROOT / f"requirements{kind}.txt" for kind in ("", "-build", "-test", "-dev")]
+LOCKS = [ROOT / f"requirements{kind}.txt" for kind in ("", "-build", "-server", "-test", "-dev")]
 
 
 def modules(room: str) -> list[Path]:

@@ -9,7 +9,8 @@ import pytest
 from handlers.messages import Reply, Say
 from handlers.turn import queue
 from rules.people import scope_of
-from storage import figures, outbox
+from storage import figures, outbox, people
+from storage.people import Account
 from tests.webfirm import NOON, STAFF, Browser, Firm, open_firm, picture
 
 MANAGERS = {"E001": "boss", "E002": "keqiao", "E003": "yuecheng"}
@@ -166,6 +167,18 @@ async def test_what_did_not_reach_the_own_people_is_told_with_the_reason_and_wit
         assert "发送失败" in told[1]
         assert not any(word in line for line in told for word in "甲乙")
         assert len((await seen(firm, "boss", "/day"))["undelivered"]) == 3
+        assert (await seen(firm, "keqiao", "/day?day=2026-11-22"))["undelivered"] == []
+
+
+async def test_who_cannot_be_reached_is_named_on_todays_page(tmp_path: Path) -> None:
+    async with open_firm(tmp_path) as firm:
+        link_all(firm)
+        with firm.database.work() as work:
+            rep = people.link(work, Account("telegram", "501", "501", "E005"), firm.now)
+            people.out_of_reach(work, rep.id, "blocked", firm.now)
+        assert (await seen(firm, "keqiao", "/day"))["undelivered"] == [
+            "📵 1 人收不到消息，请提醒他们给机器人发一条：王建（拉黑或停用了机器人）"
+        ]
         assert (await seen(firm, "keqiao", "/day?day=2026-11-22"))["undelivered"] == []
 
 

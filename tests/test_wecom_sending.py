@@ -16,8 +16,9 @@ from bot.abilities import WECOM
 from bot.channels import HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
 from bot.loopback.platform import Trouble
 from bot.loopback.work import WorkPlatform
-from bot.pacing import Window, Windows
+from bot.pacing import Window
 from bot.rendering import render
+from bot.send_limits import KeptWindows
 from bot.stand_in import made_photo
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_errors import ApiRefused
@@ -25,12 +26,11 @@ from bot.wechat_transport import Patience
 from bot.wecom_sending import DUPLICATE_S, MEMBER_WINDOWS, Repeats, WecomSending
 from handlers.messages import Choice, Reply, Say
 from handlers.wire import reply_to_plain
-from storage import cards, outbox, people
+from storage import cards, people
 from storage.database import Database
-from storage.outbox import Outgoing
 from storage.people import Account, Question
 from storage.tables import CardRow
-from tests.telegramfirm import START, WANG_JIAN, Clock, sample_database
+from tests.telegramfirm import WANG_JIAN, Clock, sample_database
 
 CHAT = "wangjian"
 
@@ -45,7 +45,7 @@ class Desk:
         self.seconds = 10_000.0
         self.sending = self.new()
 
-    def new(self, windows: Windows | None = None, patience: Patience | None = None) -> WecomSending:
+    def new(self, windows: KeptWindows | None = None, patience: Patience | None = None) -> WecomSending:
         account = ApiAccount(
             "wecom", self.platform.app_id, self.platform.secret, self.platform.agent_id, self.platform.base
         )
@@ -387,21 +387,28 @@ async def test_what_a_member_may_not_be_sent_yet_is_put_off_and_nothing_is_dropp
         await one.send(says("别人不受影响"), "limin")
 
 
-async def test_a_restart_remembers_what_was_sent(tmp_path: Path) -> None:
+async def test_a_restart_remembers_what_was_sent_text_by_text(tmp_path: Path) -> None:
     async with desk(tmp_path) as one:
-        with one.database.work() as work:
-            for number in range(20):
-                row = outbox.queue(work, Outgoing(f"k{number}", "wecom", CHAT, "reply", {}, START, START))
-                assert row is not None
-                outbox.sent(work, row, one.clock() - timedelta(seconds=20), "m")
-            outbox.queue(work, Outgoing("due", "wecom", CHAT, "reply", {}, START, START))
-        fresh = one.new(Windows((Window(20, 60.0),)))
-        await fresh.send(CHAT, says("x"))
-        fresh = one.new(Windows((Window(20, 60.0),)))
-        fresh.remember()
+        for number in range(9):
+            await one.new().send(CHAT, says(f"甲{number}", f"乙{number}", f"丙{number}"))
         with pytest.raises(HoldOff) as caught:
-            await fresh.send(CHAT, says("y"))
-        assert 30 < caught.value.seconds <= 40
+            await one.new().send(CHAT, says("丁", "戊"))
+        assert caught.value.ours
+        assert 30 < caught.value.seconds <= 61
+        await one.new().send(CHAT, says("己"))
+        assert (len(one.texts()), one.platform.dropped) == (28, [])
+
+
+async def test_what_two_processes_send_to_a_member_is_counted_together(tmp_path: Path) -> None:
+    async with desk(tmp_path) as one:
+        windows = (Window(5, 60.0),)
+        both = [one.new(KeptWindows(one.database, "wecom", windows)) for _ in range(2)]
+        for number in range(5):
+            await both[number % 2].send(CHAT, says(f"{number}"))
+        for sending in both:
+            with pytest.raises(HoldOff):
+                await sending.send(CHAT, says("x"))
+        assert one.texts() == [*"01234"]
 
 
 async def test_many_members_side_by_side(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from bot.loopback.work import WorkPlatform, choices_of
 from bot.mp_channel import MpChannel, MpSettings
 from bot.mp_sending import Template
 from bot.mp_slots import Slots
-from bot.pacing import Windows
 from bot.rendering import details, render
 from bot.replay import Replay
 from bot.script import Line, bracket
+from bot.send_limits import KeptWindows
 from bot.wechat_client import ApiAccount
 from bot.wecom_channel import WecomChannel, WecomSettings
 from bot.wecom_sending import MEMBER_WINDOWS
@@ -139,7 +139,9 @@ class WechatReplay(Replay):
             )
             made = WecomChannel(wecom, self.database, clock=lambda: self.clock)
             # Its limits count real minutes; a day of the script passes within one, ten taps within a script's second.
-            made.sending._windows = Windows(MEMBER_WINDOWS, lambda: self.clock.timestamp() + 10.0 * self.carried)
+            made.sending._windows = KeptWindows(
+                self.database, "wecom", MEMBER_WINDOWS, lambda: self.clock.timestamp() + 10.0 * self.carried
+            )
             return made
         account = ApiAccount("mp", platform.app_id, platform.secret, api_base=platform.base)
         mp = MpSettings(account, platform.callback_token, platform.aes_key, templates=TEMPLATES)

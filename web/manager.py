@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from aiohttp import web
 
 import texts
+from handlers import out_of_reach
 from handlers.card import value_say, window_say
 from handlers.messages import Say
 from handlers.sentences import sentence
@@ -46,12 +47,15 @@ async def day(request: web.Request) -> web.StreamResponse:
     today = site.clock().astimezone(zone).date()
     wanted = _day(request.query.get("day"), today)
 
-    def find(work: Work) -> tuple[list[VisitLine], list[AlertLine], list[UndeliveredLine], dict[str, Product]]:
+    def find(
+        work: Work,
+    ) -> tuple[list[VisitLine], list[AlertLine], list[UndeliveredLine], list[Say], dict[str, Product]]:
         lines = day_report.visits_of_day(work, scope_of(manager), wanted)
         unread = day_report.undelivered_of_day(work, manager, wanted, zone)
-        return lines, day_report.alerts_of_day(work, manager, wanted), unread, _products(work)
+        lost = out_of_reach.line(work, manager) if wanted == today else []
+        return lines, day_report.alerts_of_day(work, manager, wanted), unread, lost, _products(work)
 
-    lines, alerts, undelivered, products = await site.look(find)
+    lines, alerts, undelivered, lost, products = await site.look(find)
     words = visitor.texts
     return data(
         {
@@ -70,7 +74,10 @@ async def day(request: web.Request) -> web.StreamResponse:
                 }
                 for line in alerts
             ],
-            "undelivered": [_undelivered(line, words, zone) for line in undelivered],
+            "undelivered": [
+                *(sentence(words, line) for line in lost),
+                *(_undelivered(line, words, zone) for line in undelivered),
+            ],
             "counts": _counts(lines),
         }
     )
@@ -142,14 +149,13 @@ async def _file(request: web.Request, file: tuple[str, str] | None) -> web.Strea
 
 def _undelivered(line: UndeliveredLine, words: Texts, zone: ZoneInfo) -> str:
     """One message that did not arrive: whose, what kind, when, and why."""
-    why = f"undelivered.{line.why}"
     return words.say(
         "web.manager.undelivered_waits" if line.waits else "web.manager.undelivered_over",
         {
             "name": line.person.name,
             "what": words.say(f"web.message.{line.intent}"),
             "at": _clock(line.made_at, zone),
-            "why": words.say(why if words.knows(why) else "undelivered.failed"),
+            "why": words.say(out_of_reach.why_key(line.why)),
         },
     )
 

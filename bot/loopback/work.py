@@ -23,9 +23,9 @@ TASK_ID = re.compile(r"[0-9A-Za-z_\-@]{1,128}")
 class WorkPlatform(LoopbackPlatform):
     """`members` are the userids that the app may reach; `sent` what they got, as one entry a message and member.
 
-    `dropped` is what was over 30 a minute or 1,000 an hour to a member, `swallowed` what the check for duplicates kept
-    back: both answered as a success. `cards` holds each card by its task id, with `shown` as the label it was changed
-    to. `robots` are the keys of group robots and the texts that their groups got.
+    `dropped` is what was over `member_limits`, 30 a minute and 1,000 an hour to a member, `swallowed` what the check
+    for duplicates kept back: both answered as a success. `cards` holds each card by its task id, with `shown` as the
+    label it was changed to. `robots` are the keys of group robots and the texts that their groups got.
     """
 
     blocked_errcode = 60020
@@ -44,6 +44,7 @@ class WorkPlatform(LoopbackPlatform):
         self.agent_id = agent_id
         self.members = {member.lower() for member in members}
         self.unlicensed = {member.lower() for member in unlicensed}
+        self.member_limits: tuple[tuple[int, float], ...] = ((30, 60.0), (1000, 3600.0))
         self.sent: list[Json] = []
         self.dropped: list[Json] = []
         self.swallowed: list[Json] = []
@@ -132,7 +133,7 @@ class WorkPlatform(LoopbackPlatform):
             entry = {"to": one, "msgtype": kind, kind: inside, "msgid": number}
             if self._is_double(message, one, inside):
                 self.swallowed.append(entry)
-            elif self._is_too_many(self._times[one], ((30, 60.0), (1000, 3600.0))):
+            elif self._is_too_many(self._times[one], self.member_limits):
                 self.dropped.append(entry)
             else:
                 self.sent.append(entry)

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
+from tests.botapi.flood import FloodControl
 from tests.botapi.troubles import Trouble, error_answer, suffer
 from tests.botapi.webhooks import Webhook, WebhookQueues, chat_ids
 
@@ -52,7 +53,8 @@ class Refusal(Exception):
 class BotApi:
     """`async with BotApi() as api:` serves at `api.base`. `give` is what people do; `sent` is what the bot said.
 
-    `first_id` is where update ids begin; `webhook_pause_s` the first pause between two tries of a failing webhook.
+    `flood` refuses what comes too fast, where it is set. `first_id` is where update ids begin; `webhook_pause_s` the
+    first pause between two tries of a failing webhook.
     """
 
     token: str = TOKEN
@@ -63,6 +65,7 @@ class BotApi:
     sent: list[Json] = field(default_factory=list)  # the messages of the bot, as the API describes them
     commands: list[Json] = field(default_factory=list)
     webhook: Webhook | None = None
+    flood: FloodControl | None = None
 
     def __post_init__(self) -> None:
         self._ids = itertools.count(self.first_id)
@@ -82,6 +85,7 @@ class BotApi:
         application = web.Application(client_max_size=60 * 1024 * 1024)
         application.router.add_route("*", "/bot{token}/{method}", self._serve)
         application.router.add_get("/file/bot{token}/{path:.+}", self._serve_file)
+        self._routes(application)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -95,6 +99,9 @@ class BotApi:
     ) -> None:
         await self._webhooks.close()
         await self._runner.cleanup()
+
+    def _routes(self, application: web.Application) -> None:
+        """For whoever stands beside Telegram in a test."""
 
     # what people do
 
@@ -136,6 +143,10 @@ class BotApi:
     def trouble(self, method: str, trouble: Trouble) -> None:
         """Trouble for the next calls of a method ("file" for downloads), after what was set before."""
         self._troubles[method.lower()].append(replace(trouble))  # a copy, for it counts down
+
+    def clear_troubles(self) -> None:
+        """All is well again."""
+        self._troubles.clear()
 
     def restart_ids(self, first: int) -> None:
         """After a week without updates Telegram counts on from a random number."""
@@ -183,8 +194,14 @@ class BotApi:
         self.calls.append(Call(request.match_info["method"], params, files, time.monotonic()))
         await self._look()
         trouble = self._next_trouble(method)
+        if trouble is not None and trouble.slow_s:
+            await asyncio.sleep(trouble.slow_s)
+            trouble = None
         if trouble is not None and not trouble.done:
             return await suffer(request, trouble)
+        is_message = self.flood is not None and method in ("sendmessage", "sendphoto")
+        if self.flood is not None and is_message and not self.flood.takes(int(params["chat_id"]), time.monotonic()):
+            return error_answer(429, "Too Many Requests: retry after 3", 3)
         handler = getattr(self, f"_do_{method}", None)
         if handler is None:
             return error_answer(404, "Not Found")
@@ -201,6 +218,9 @@ class BotApi:
         if request.match_info["token"] != self.token:
             return error_answer(401, "Unauthorized")
         trouble = self._next_trouble("file")
+        if trouble is not None and trouble.slow_s:
+            await asyncio.sleep(trouble.slow_s)
+            trouble = None
         if trouble is not None and not trouble.done:
             return await suffer(request, trouble)
         wanted = request.match_info["path"]

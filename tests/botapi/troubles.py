@@ -12,8 +12,8 @@ class Trouble:
     """What happens to the next `times` calls of a method.
 
     `status` and `description` answer in Telegram's form, with `retry_after` for 429. `cut` closes the connection
-    instead, `hang_s` keeps silent that long, `body` answers 200 with these bytes. `done` says whether the call takes
-    effect all the same: an answer that was lost, or a file that breaks off half-way.
+    instead, `hang_s` keeps silent that long, `slow_s` too, but then all is well; `body` answers 200 with these bytes.
+    `done` says whether the call takes effect all the same: an answer that was lost, or a file that breaks off half-way.
     """
 
     status: int = 500
@@ -21,6 +21,7 @@ class Trouble:
     retry_after: int | None = None
     cut: bool = False
     hang_s: float = 0.0
+    slow_s: float = 0.0
     body: bytes | None = None
     done: bool = False
     times: int = 1
