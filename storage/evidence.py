@@ -9,6 +9,7 @@ from sqlalchemy import Executable, bindparam, insert, select, update
 
 from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
+from storage import photo_pieces
 from storage.database import Work, insert_one
 from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
 
@@ -19,11 +20,6 @@ _ADD_PLACE, _ADD_PHOTO, _ADD_NOTE = insert(_PLACE), insert(_PHOTO), insert(_NOTE
 _PLACES = select(_PLACE).where(_PLACE.c.id.in_(bindparam("ids", expanding=True)))
 _PHOTOS = select(_PHOTO).where(_PHOTO.c.id.in_(bindparam("ids", expanding=True)))
 _NOTES = select(_NOTE).where(_NOTE.c.id.in_(bindparam("ids", expanding=True)))
-_PHOTO_FILES = (
-    select(_PHOTO.c.id, _PHOTO.c.visit, _PHOTO.c.file, _PHOTO.c.phash, _PHOTO.c.phash_quality)
-    .where(_PHOTO.c.at >= bindparam("since"), _PHOTO.c.visit.is_not(None), _PHOTO.c.visit != bindparam("mine"))
-    .order_by(_PHOTO.c.id)
-)
 
 BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
 
@@ -142,18 +138,13 @@ def add_photo(
         same_as=photo.same_as,
         inbox=inbox,
     )
+    photo_pieces.keep(work, number, photo.at, photo.phash, phash_quality)
     work.memo["photo", number] = replace(photo, id=number)
     return number
 
 
 def photos(work: Work, ids: Collection[int]) -> dict[int, Photo]:
     return _known(work, "photo", _PHOTOS, _photo, ids)
-
-
-def photo_files(work: Work, since: datetime, not_visit: int | None) -> list[tuple[int, int | None, str, str, int]]:
-    """(photo, visit, file, phash, quality) of every photo since then that belongs to another visit, oldest first."""
-    rows = work.run(_PHOTO_FILES, since=since, mine=not_visit if not_visit is not None else -1)
-    return [(row.id, row.visit, row.file, row.phash, row.phash_quality) for row in rows]
 
 
 def add_note(work: Work, note: Note, inbox: int | None) -> int:

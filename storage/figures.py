@@ -3,25 +3,64 @@
 A visit belongs to the district of its outlet; while the outlet is unknown, to the district of its rep.
 """
 
+from dataclasses import dataclass
 from datetime import date
 from typing import TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
 
+from rules.evidence import Level
 from rules.people import Scope
-from rules.visit import State, Visit
+from rules.visit import Outcome, State, Visit
 from storage import people, visits
 from storage.database import Work
+from storage.many import among
 from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow
 
 Columns = TypeVarTuple("Columns")
 
 
-def visits_on(work: Work, scope: Scope, day: date) -> list[Visit]:
-    """The visits of a local day, in the order they were opened; what was undone is left out."""
+def visits_on(
+    work: Work, scope: Scope, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
+) -> list[Visit]:
+    """The visits of a local day, in the order they were opened, at most so many behind those skipped; what was undone is
+    left out. With `district` those of its outlets, and of reps whose first district it is while the outlet is unknown.
+    """
     query = select(VisitRow).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
-    rows = work.session.scalars(_within(work, scope, query).order_by(VisitRow.opened_at, VisitRow.id))
+    if district is not None:
+        reps = [one.code for one in people.staff(work) if next(iter(one.districts), "") == district]
+        unknown = and_(OutletRow.code.is_(None), among(work, VisitRow.rep, reps))
+        query = query.where(or_(OutletRow.district == district, unknown))
+    query = _within(work, scope, query).order_by(VisitRow.opened_at, VisitRow.id)
+    rows = work.session.scalars(query.limit(most).offset(skip or None))
     return [visits.visit_of(row) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many visits of a day are alike: the district of their outlet (None while that is not known), their rep, state,
+    outcome (None where none is certain) and grade.
+    """
+
+    district: str | None
+    rep: str
+    state: State
+    outcome: Outcome | None
+    level: Level | None
+    count: int
+
+
+def tallies_on(work: Work, scope: Scope, day: date) -> list[Tally]:
+    """The visits of a local day counted, what was undone left out."""
+    alike = (OutletRow.district, VisitRow.rep, VisitRow.state, VisitRow.outcome, VisitRow.grade)
+    query = select(*alike, func.count()).select_from(VisitRow)
+    query = query.where(VisitRow.local_day == day, VisitRow.state != State.VOID.value).group_by(*alike)
+    return [
+        Tally(
+            district, rep, State(state), Outcome(outcome) if outcome else None, Level(grade) if grade else None, count
+        )
+        for district, rep, state, outcome, grade, count in work.session.execute(_within(work, scope, query))
+    ]
 
 
 def visit(work: Work, scope: Scope, visit_id: int) -> Visit | None:
@@ -58,10 +97,18 @@ def _seen_by(work: Work, scope: Scope) -> ColumnElement[bool]:
     if scope.everything:
         return true()
     if scope.districts:
-        team = [person.code for person in people.staff(work) if scope.districts.intersection(person.districts)]
         return or_(
-            OutletRow.district.in_(list(scope.districts)), and_(OutletRow.code.is_(None), VisitRow.rep.in_(team))
+            OutletRow.district.in_(list(scope.districts)),
+            and_(OutletRow.code.is_(None), among(work, VisitRow.rep, _team(work, scope))),
         )
     if scope.rep is not None:
         return VisitRow.rep == scope.rep
     return false()
+
+
+def _team(work: Work, scope: Scope) -> list[str]:
+    """Whoever has one of the scope's districts, also who left."""
+    key = ("team", scope)
+    if key not in work.memo:
+        work.memo[key] = [one.code for one in people.staff(work) if scope.districts.intersection(one.districts)]
+    return list(work.memo[key])
