@@ -105,7 +105,7 @@ def known(work: Work, texts: Texts, time_zone: str, days: tuple[date, date] | No
         texts=texts,
         zone=ZoneInfo(time_zone),
         staff={person.code: person.name for person in people.staff(work)},
-        outlets={outlet.code: outlet.name for outlet in firm.outlets(work)},
+        outlets=firm.outlet_names(work),
         products={product.code: product.name for product in firm.products(work)},
         days=None if days is None else Span(*days, ZoneInfo(time_zone)),
     )

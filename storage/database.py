@@ -303,6 +303,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             pool_timeout=60,
             pool_pre_ping=True,
             json_serializer=_as_json,
+            json_deserializer=_from_json,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:
@@ -323,6 +324,11 @@ def _as_json(value: Any) -> str:
         return json.dumps(value, allow_nan=False)
     except ValueError:
         return json.dumps(_finite(value), allow_nan=False)
+
+
+def _from_json(data: str | bytes) -> Any:
+    """PostgreSQL sends UTF-8, so nobody has to find out which encoding it is in, which takes a third of the time."""
+    return json.loads(data.decode() if isinstance(data, bytes) else data)
 
 
 def _finite(value: Any) -> Any:

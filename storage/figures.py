@@ -15,9 +15,11 @@ from rules.visit import Outcome, State, Visit
 from storage import people, visits
 from storage.database import Work
 from storage.many import among
-from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow
+from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow, plain
 
 Columns = TypeVarTuple("Columns")
+
+_VISIT = plain(VisitRow)
 
 
 def visits_on(
@@ -26,14 +28,13 @@ def visits_on(
     """The visits of a local day, in the order they were opened, at most so many behind those skipped; what was undone is
     left out. With `district` those of its outlets, and of reps whose first district it is while the outlet is unknown.
     """
-    query = select(VisitRow).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
+    query = select(_VISIT).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
     if district is not None:
         reps = [one.code for one in people.staff(work) if next(iter(one.districts), "") == district]
         unknown = and_(OutletRow.code.is_(None), among(work, VisitRow.rep, reps))
         query = query.where(or_(OutletRow.district == district, unknown))
     query = _within(work, scope, query).order_by(VisitRow.opened_at, VisitRow.id)
-    rows = work.session.scalars(query.limit(most).offset(skip or None))
-    return [visits.visit_of(row) for row in rows]
+    return [visits.visit_of(row) for row in work.run(query.limit(most).offset(skip or None))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +60,20 @@ def tallies_on(work: Work, scope: Scope, day: date) -> list[Tally]:
         Tally(
             district, rep, State(state), Outcome(outcome) if outcome else None, Level(grade) if grade else None, count
         )
-        for district, rep, state, outcome, grade, count in work.session.execute(_within(work, scope, query))
+        for district, rep, state, outcome, grade, count in work.run(_within(work, scope, query))
     ]
 
 
 def visit(work: Work, scope: Scope, visit_id: int) -> Visit | None:
-    row = work.session.scalar(_within(work, scope, select(VisitRow).where(VisitRow.id == visit_id)))
+    row = work.run(_within(work, scope, select(_VISIT).where(VisitRow.id == visit_id))).one_or_none()
     return None if row is None else visits.visit_of(row)
 
 
 def last_visits(work: Work, scope: Scope, rep: str, limit: int = 3) -> list[Visit]:
     """A rep's latest visits, open ones too, newest first."""
-    query = select(VisitRow).where(VisitRow.rep == rep, VisitRow.state != State.VOID.value)
+    query = select(_VISIT).where(VisitRow.rep == rep, VisitRow.state != State.VOID.value)
     newest = _within(work, scope, query).order_by(VisitRow.opened_at.desc(), VisitRow.id.desc()).limit(limit)
-    return [visits.visit_of(row) for row in work.session.scalars(newest)]
+    return [visits.visit_of(row) for row in work.run(newest)]
 
 
 def photo_file(work: Work, scope: Scope, photo_id: int) -> tuple[str, str] | None:

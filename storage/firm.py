@@ -51,6 +51,11 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
     return [_outlet(row) for row in work.run(query)]
 
 
+def outlet_names(work: Work) -> dict[str, str]:
+    """Every outlet's name by its code."""
+    return {code: name for code, name in work.run(select(_OUTLET.c.code, _OUTLET.c.name))}
+
+
 def codes_of(work: Work, rep: str) -> list[str]:
     """The codes of a rep's outlets, in order."""
     return [row.code for row in work.run(_CODES_OF, who=rep)]

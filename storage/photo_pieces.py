@@ -54,13 +54,22 @@ def keep(work: Work, photo: int, at: datetime, phash: str, quality: int) -> None
         work.run(_KEEP, photo=photo, at=at, **values)
 
 
-def near(work: Work, phash: str, quality: int, file: str, bits: int, since: datetime, not_visit: int) -> list[Found]:
+def near(
+    work: Work,
+    phash: str,
+    quality: int,
+    file: str,
+    bits: int,
+    since: datetime,
+    not_visit: int,
+    few: int = FEW_PHOTOS,
+) -> list[Found]:
     """(photo, visit, file, phash, quality), oldest first, of photos since then that belong to another visit: all that
-    are the same file or differ in at most `bits` bits, and a few that are neither. The caller compares.
+    are the same file or differ in at most `bits` bits, and a few that are neither. The caller compares. Where no more
+    than `few` photos were ever kept, these are all of them.
     """
     values = probes(phash, quality, bits)
-    few = (work.run(_NEWEST).scalar_one_or_none() or 0) <= FEW_PHOTOS
-    if few or values is None:
+    if values is None or (work.run(_NEWEST).scalar_one_or_none() or 0) <= few:
         return of_others(work, since, not_visit)
     found = {row[0]: row for row in _plain(work.run(_SAME_FILE, same=file, since=since, mine=not_visit))}
     if values:
