@@ -46,8 +46,8 @@ def export_firm(
     """Write everything to `folder` and return the rows of each table. Raises WouldOverwrite.
 
     With `days` (first and last local day) of what happens day by day only that, and the firm's own tables whole. A
-    workbook takes ten times as long as the CSV files, hence `only_csv`. It is written beside the folder and put in its place when complete. `progress` gets (table, its rows) as each
-    table is done.
+    workbook takes ten times as long as the CSV files, hence `only_csv`. It is written beside the folder and put in its
+    place when complete. `progress` gets (table, its rows) as each table is done.
     """
     may_write(folder, force=force)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ class Graded:
 
 
 def grades_of_day(work: Work, day: date, limits: Limits) -> Iterator[Graded]:
-    """Every check-in of a local day, from the stored evidence. Before it counts the rep's visit before, as at closing."""
+    """Every check-in of a local day, from the stored evidence and where the rep was before, as when it was closed."""
     for found in check_ins.closed_on(work, day):
         photos = [photo for photo in found.photos if photo.same_as is None] or list(found.photos)
         earlier = found.before

@@ -56,20 +56,19 @@ def _of_reps(work: Work, reps: Sequence[str], day: date) -> Iterator[CheckIn]:
     today = [visit_of(row) for row in work.run(query)]
     earlier = _last_before(work, reps, day)
     every = [*today, *earlier.values()]
-    places = evidence.places(work, {place for visit in every if (place := _place_id(visit)) is not None})
+    places = evidence.places(work, {number for visit in every if (number := _place_id(visit)) is not None})
     photos = evidence.photos(work, {photo for visit in today for photo in visit.ids("photo")})
     outlets = firm.outlets_by_code(work, {visit.outlet for visit in today if visit.outlet})
-    before = {rep: place for rep, visit in earlier.items() if (place := _tells(visit, places)) is not None}
+    before = {rep: told for rep, visit in earlier.items() if (told := _tells(visit, places)) is not None}
     for visit in today:
-        number = _place_id(visit)
-        place = places.get(number) if number is not None else None
+        place = places.get(_place_id(visit) or 0)
         if place is not None and visit.state is State.CLOSED:
             outlet = outlets.get(visit.outlet or "")
             own = tuple(photos[key] for key in visit.ids("photo") if key in photos)
             yield CheckIn(visit, place, outlet.point if outlet else None, own, before.get(visit.rep))
-        told = _tells(visit, places)
-        if told is not None:
-            before[visit.rep] = told
+        here = _tells(visit, places)
+        if here is not None:
+            before[visit.rep] = here
 
 
 def _last_before(work: Work, reps: Sequence[str], day: date) -> dict[str, Visit]:
@@ -93,6 +92,5 @@ def _place_id(visit: Visit) -> int | None:
 
 def _tells(visit: Visit, places: dict[int, Place]) -> Place | None:
     """Where a visit was; one forwarded or picked from a list tells nothing."""
-    number = _place_id(visit)
-    place = places.get(number) if number is not None else None
+    place = places.get(_place_id(visit) or 0)
     return place if place is not None and place.kind not in _TELLS_NOTHING else None

@@ -5,7 +5,7 @@ A visit belongs to the district of its outlet; while the outlet is unknown, to t
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
 
@@ -25,8 +25,8 @@ _VISIT = plain(VisitRow)
 def visits_on(
     work: Work, scope: Scope, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
 ) -> list[Visit]:
-    """The visits of a local day, in the order they were opened, at most so many behind those skipped; what was undone is
-    left out. With `district` those of its outlets, and of reps whose first district it is while the outlet is unknown.
+    """The visits of a local day, in the order they were opened, at most so many behind those skipped; what was undone
+    is left out. With `district` those of its outlets; while the outlet is unknown, of reps whose first district it is.
     """
     query = select(_VISIT).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
     if district is not None:
@@ -39,8 +39,8 @@ def visits_on(
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many visits of a day are alike: the district of their outlet (None while that is not known), their rep, state,
-    outcome (None where none is certain) and grade.
+    """How many visits of a day are alike: the district of their outlet (None while that is not known), their rep,
+    state, outcome (None where none is certain) and grade.
     """
 
     district: str | None
@@ -56,11 +56,12 @@ def tallies_on(work: Work, scope: Scope, day: date) -> list[Tally]:
     alike = (OutletRow.district, VisitRow.rep, VisitRow.state, VisitRow.outcome, VisitRow.grade)
     query = select(*alike, func.count()).select_from(VisitRow)
     query = query.where(VisitRow.local_day == day, VisitRow.state != State.VOID.value).group_by(*alike)
+    rows: list[Any] = list(work.run(_within(work, scope, query)))
     return [
         Tally(
             district, rep, State(state), Outcome(outcome) if outcome else None, Level(grade) if grade else None, count
         )
-        for district, rep, state, outcome, grade, count in work.run(_within(work, scope, query))
+        for district, rep, state, outcome, grade, count in rows
     ]
 
 

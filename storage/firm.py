@@ -53,7 +53,7 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
 
 def outlet_names(work: Work) -> dict[str, str]:
     """Every outlet's name by its code."""
-    return {code: name for code, name in work.run(select(_OUTLET.c.code, _OUTLET.c.name))}
+    return {row.code: row.name for row in work.run(select(_OUTLET.c.code, _OUTLET.c.name))}
 
 
 def codes_of(work: Work, rep: str) -> list[str]:

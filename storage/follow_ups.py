@@ -83,11 +83,12 @@ def void_of_visit(work: Work, visit: int, now: datetime) -> int:
 
 def overdue_counts(work: Work, reps: Collection[str], today: date) -> dict[str, int]:
     """How many open 待办 of each rep are past their last day; a rep without any is absent."""
-    rows = work.run(
+    query = (
         select(_TODO.c.rep, func.count())
         .where(among(work, _TODO.c.rep, reps), _TODO.c.state == TodoState.OPEN.value, _TODO.c.last < today)
         .group_by(_TODO.c.rep)
     )
+    rows: list[Any] = list(work.run(query))
     return {str(rep): int(count) for rep, count in rows}
 
 

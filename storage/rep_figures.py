@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import func, select
@@ -19,7 +20,7 @@ _VISIT, _PHOTO = plain(VisitRow), plain(PhotoRow)
 
 @dataclass(frozen=True, slots=True)
 class VisitFacts:
-    """What the daily rules want to know of one visit, without reading all of it. `lasted` is as rules.visit.duration."""
+    """What the daily rules want to know of one visit, without reading all of it. `lasted`: see rules.visit.duration."""
 
     id: int
     rep: str
@@ -31,11 +32,12 @@ class VisitFacts:
 def visits_of_reps(work: Work, reps: Collection[str], day: date) -> list[VisitFacts]:
     """Their visits of a local day in the order they were opened, what was undone left out."""
     v = _VISIT.c
-    rows = work.run(
+    query = (
         select(v.id, v.rep, v.state, v.grade, v.opened_at, v.left_at)
         .where(among(work, v.rep, reps), v.local_day == day, v.state != State.VOID.value)
         .order_by(v.opened_at, v.id)
     )
+    rows: list[Any] = list(work.run(query))
     return [
         VisitFacts(number, rep, state == State.CLOSED.value, Level(grade) if grade else None, _lasted(opened, left))
         for number, rep, state, grade, opened, left in rows
@@ -64,8 +66,10 @@ def first_days(work: Work, reps: Collection[str], zone: ZoneInfo) -> dict[str, d
     linked = select(func.min(account.c.linked_at)).where(account.c.employee == person.c.code).scalar_subquery()
     # One look into the index for each rep, where grouping would walk through every visit there ever was.
     visited = select(func.min(_VISIT.c.local_day)).where(_VISIT.c.rep == person.c.code).scalar_subquery()
+    query = select(person.c.code, linked, visited).where(among(work, person.c.code, reps))
+    rows: list[Any] = list(work.run(query))
     days: dict[str, date] = {}
-    for rep, at, day in work.run(select(person.c.code, linked, visited).where(among(work, person.c.code, reps))):
+    for rep, at, day in rows:
         known = [first for first in (at.astimezone(zone).date() if at else None, day) if first is not None]
         if known:
             days[rep] = min(known)
@@ -75,7 +79,7 @@ def first_days(work: Work, reps: Collection[str], zone: ZoneInfo) -> dict[str, d
 def new_outlet_counts(work: Work, reps: Collection[str], first: date, last: date) -> dict[str, dict[date, int]]:
     """How many outlets each rep registered in chat on each local day."""
     outlet = plain(OutletRow).c
-    rows = work.run(
+    query = (
         select(outlet.rep, outlet.first_contact_on, func.count())
         .where(
             outlet.created_by_visit.is_not(None),
@@ -84,6 +88,7 @@ def new_outlet_counts(work: Work, reps: Collection[str], first: date, last: date
         )
         .group_by(outlet.rep, outlet.first_contact_on)
     )
+    rows: list[Any] = list(work.run(query))
     counts: dict[str, dict[date, int]] = {}
     for rep, day, count in rows:
         if day is not None:

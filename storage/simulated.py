@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, insert, select, text, update
+from sqlalchemy import delete, exists, func, insert, select, text, update
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
 from storage.database import Database, Work
@@ -172,3 +172,8 @@ def _tables() -> list[Any]:
 
 def _written() -> list[Any]:
     return [table for table in _tables() if table.name in COLUMNS]
+
+
+def server_process(work: Work) -> int:
+    """The number of the server's process that serves this transaction, on PostgreSQL."""
+    return int(work.run(select(func.pg_backend_pid())).scalar_one())

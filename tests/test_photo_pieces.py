@@ -18,7 +18,7 @@ from storage import evidence, people, photo_pieces, visits
 from storage.database import Database, Work
 from storage.migrate import migrate, migrate_down
 from storage.photo_pieces import MOST_VALUES, PIECES, WIDTHS, near, pieces_of, probes, radii
-from storage.tables import PhotoRow
+from storage.tables import PhotoRow, plain
 from tests.databases import open_database, open_migrated
 
 NOON = datetime(2026, 11, 20, 4, tzinfo=UTC)
@@ -43,7 +43,8 @@ def test_the_pieces_are_all_of_the_fingerprint(fingerprint: int) -> None:
     for piece, width in zip(pieces_of(fingerprint), WIDTHS, strict=True):
         assert 0 <= piece < 2**width
         whole = whole << width | piece
-    assert whole == fingerprint and sum(WIDTHS) == 256
+    assert whole == fingerprint
+    assert sum(WIDTHS) == 256
 
 
 @given(st.integers(0, 60))
@@ -77,13 +78,15 @@ def test_a_piece_less_would_miss_some() -> None:
         left -= width
         other |= ((1 << radius + 1) - 1) << left
     asked = probes(hexed(0), 100, bits)
-    assert asked is not None and other.bit_count() == bits + 1
+    assert asked is not None
+    assert other.bit_count() == bits + 1
     assert not any(piece in values for piece, values in zip(pieces_of(other), asked, strict=True))
 
 
 def test_too_many_values_are_not_asked_for() -> None:
     asked = probes(hexed(5), 100, 33)
-    assert asked is not None and PIECES < sum(len(values) for values in asked) <= MOST_VALUES
+    assert asked is not None
+    assert PIECES < sum(len(values) for values in asked) <= MOST_VALUES
     assert probes(hexed(5), 100, 60) is None
     assert probes(hexed(5), 49, 30) == []
 
@@ -102,7 +105,7 @@ def test_finds_what_comparing_with_every_photo_finds(database: Database, bits: i
     with database.work() as work:
         people.save_employees(work, [REP])
         own = [visits.add(work, Visit(REP.code, NOON), "Asia/Shanghai") for _ in range(4)]
-        for number in range(300):
+        for _ in range(300):
             fingerprint = chance.choice(base)
             for bit in chance.sample(range(256), chance.choice((0, 1, bits, bits + 1, bits + 2, 90))):
                 fingerprint ^= 1 << bit
@@ -156,7 +159,7 @@ def test_photos_from_before_the_index_are_in_it_after_migrating(tmp_path: Path) 
         for number, quality in ((77, 100), (78, 49)):
             columns = {"rep": REP.code, "visit": visit, "at": NOON, "file": "a" * 64, "mime": "image/jpeg"}
             columns |= {"width": 1, "height": 1, "phash": hexed(number), "phash_quality": quality}
-            work.run(insert(PhotoRow.__table__), **columns)
+            work.run(insert(plain(PhotoRow)), **columns)
     migrate(database)
     with database.read() as work:
         found = near(work, hexed(77), 100, "f" * 64, 30, NOON - timedelta(days=1), 0, few=0)

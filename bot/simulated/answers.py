@@ -18,12 +18,13 @@ def compare(database: Database, firm: SimulatedFirm, driven: Driven) -> tuple[li
     missing: list[str] = []
     extra: list[str] = []
     count = 0
-    wanted: Iterable[object]
     for day in driven.days:
         by_district = findings(firm, day)
         with database.read() as work:
             for manager in firm.managers:
-                wanted = {found for district in seen_by(firm, manager) for found in by_district.get(district, ())}
+                wanted: set[Found] = {
+                    found for district in seen_by(firm, manager) for found in by_district.get(district, ())
+                }
                 made = {
                     (one.rule.value, one.district, one.reps, one.days, one.visits)
                     for alert in alerts.of_day(work, manager.code, firm.days[day])

@@ -1,4 +1,4 @@
-"""The bot's own paths over the last days of a made-up firm, each timed: what the clock brings about, what managers ask."""
+"""The bot's own paths over the last days of a made-up firm, timed: what the clock brings, what managers ask for."""
 
 import json
 import shutil

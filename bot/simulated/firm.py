@@ -152,7 +152,10 @@ class SimulatedFirm:
 
     def _managers(self) -> list[Manager]:
         draw, count = Random(self.plan.seed), math.ceil(len(self.districts) * 0.7)  # noqa: S311
-        named = lambda: draw.choice(names.SURNAMES) + draw.choice(names.GIVEN)  # noqa: E731
+
+        def named() -> str:
+            return draw.choice(names.SURNAMES) + draw.choice(names.GIVEN)
+
         area: list[list[int]] = [[] for _ in range(count)]
         for district in range(len(self.districts)):
             area[district * count // len(self.districts)].append(district)

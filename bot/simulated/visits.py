@@ -6,7 +6,7 @@ finding of the daily alert it must lead to.
 
 import math
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from itertools import accumulate
@@ -139,32 +139,42 @@ def rows_of(firm: SimulatedFirm, rep: Rep, day: int, account: int) -> Rows:
             fingerprint = first_photo[1] ^ flipped
         lat, lon, accuracy, fixed = place
         rows.places.append(
-            (number, rep.code, began, lat, lon, lat, lon, "wgs84", kind.place, accuracy)
-            + (None if fixed is None else at(visit.began - fixed), None)
+            (
+                *(number, rep.code, began, lat, lon, lat, lon, "wgs84", kind.place, accuracy),
+                *(None if fixed is None else at(visit.began - fixed), None),
+            )
         )
         rows.photos.append(
-            (number, rep.code, number, at(shot), file, "image/jpeg", 1280, 960)
-            + (None if taken is None else at(shot - taken[0]), taken and taken[1], taken and taken[2])
-            + (f"{fingerprint:064x}", 80, same, None)
+            (
+                *(number, rep.code, number, at(shot), file, "image/jpeg", 1280, 960),
+                *(None if taken is None else at(shot - taken[0]), taken and taken[1], taken and taken[2]),
+                *(f"{fingerprint:064x}", 80, same, None),
+            )
         )
         rows.pieces.append((number, at(shot), *pieces_of(fingerprint)))
         text, answers, settled = _talk(firm, visit, number, code, draw)
         rows.notes.append(
-            (number, rep.code, number, at(spoke), f"{draw.getrandbits(256):064x}", "audio/ogg", 6.0 + visit.slot)
-            + ("heard", text, 0.93, "faster-whisper small", "", "", at(spoke + 9), None)
+            (
+                *(number, rep.code, number, at(spoke), f"{draw.getrandbits(256):064x}", "audio/ogg", 6.0 + visit.slot),
+                *("heard", text, 0.93, "faster-whisper small", "", "", at(spoke + 9), None),
+            )
         )
         grade = f'[["{kind.reason}",{{{_values(kind.reason, metres, same)}}}]]' if kind.level and closed else "[]"
         state = "closed" if closed else visit.kind
         rows.visits.append(
-            (number, rep.code, code, state, visit.outcome, began, at(spoke))
-            + (ended if closed else None, ended if visit.kind != "open" else None)
-            + (firm.days[day].isoformat(), kind.level if closed else None, grade, answers, False)
+            (
+                *(number, rep.code, code, state, visit.outcome, began, at(spoke)),
+                *(ended if closed else None, ended if visit.kind != "open" else None),
+                *(firm.days[day].isoformat(), kind.level if closed else None, grade, answers, False),
+            )
         )
         rows.changes.append((number, number, account, None, ended, None, _document(rows.visits[-1], answers), None))
         for nth, (field, rule, value, kept, verdict) in enumerate(settled):
             rows.confirmations.append(
-                (2 * number + nth, number, number, rep.code, ended, field, 0, rule, f'"{value}"')
-                + (None if kept is None else f'"{kept}"', verdict, text, 0.8)
+                (
+                    *(2 * number + nth, number, number, rep.code, ended, field, 0, rule, f'"{value}"'),
+                    *(None if kept is None else f'"{kept}"', verdict, text, 0.8),
+                )
             )
         if visit.due is not None:
             rows.follow_ups.append(_follow_up(firm, rep, visit, number, code, day))
@@ -318,9 +328,3 @@ def _clock(midnight: datetime) -> Callable[[int], str]:
 def _stamp(at: datetime) -> str:
     """A moment of UTC as both databases read it."""
     return at.strftime("%Y-%m-%d %H:%M:%S.000000")
-
-
-def all_rows(firm: SimulatedFirm, day: int, accounts: Callable[[Rep], int]) -> Iterator[Rows]:
-    """Each rep's rows of one day."""
-    for rep in firm.reps:
-        yield rows_of(firm, rep, day, accounts(rep))
