@@ -2,9 +2,9 @@
 
 The 256 bits are cut into 10 pieces, each in a column with an index. Two fingerprints that differ in at most d bits
 nearly agree in one of the pieces: give every piece i a radius r_i with sum(r_i + 1) > d. Were each piece i off by more
-than r_i, the whole would be off by at least sum(r_i + 1) > d. So whoever asks for all values within r_i of each piece finds
-every such photo, and some others, which are compared in full. (Norouzi, Punjani, Fleet: Fast Search in Hamming Space
-with Multi-Index Hashing, CVPR 2012, section 3; the uneven radii are its section 3.2.)
+than r_i, the whole would be off by at least sum(r_i + 1) > d. So whoever asks for all values within r_i of each piece
+finds every such photo, and some others, which are compared in full. (Norouzi, Punjani and Fleet: Fast Search in Hamming
+Space with Multi-Index Hashing, CVPR 2012.)
 
 For the product's 30 bits the radii are 2 nine times and 3 once: about 5,700 values, of the 67 million there are for
 a piece. One photo in 7,200 that has nothing to do with it is compared all the same.
