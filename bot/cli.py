@@ -50,6 +50,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "move-to-postgres": ("bot.move_command", "move_to_postgres", "把公司从 SQLite 搬到 PostgreSQL：先核对，全对了才算"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
+    "simulate": ("bot.simulate_command", "simulate", "造一家任意大小的模拟公司，已知答案，让机器人跑一遍并计时"),
     "rules": ("bot.report_commands", "rules", "理解小结的规则准不准：按业务员的确认和更正统计"),
 }
 _EPILOG: Final = "退出码：0 正常；1 数据有问题；2 用法或设置不对；3 环境不具备（没有模型、数据库被占用…）；130 被中断。"

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import click
@@ -124,13 +124,19 @@ def _tell_who_left(data: FirmData) -> None:
 @click.command()
 @click.argument("folder", metavar="文件夹", type=Folder)
 @click.option("--force", is_flag=True, help="覆盖上一次的导出。")
+@click.option("--since", "first", type=click.DateTime(["%Y-%m-%d"]), help="拜访等只要这一天起的，例如 2026-11-01。")
+@click.option("--until", "last", type=click.DateTime(["%Y-%m-%d"]), help="拜访等只到这一天（含）。")
+@click.option("--csv", "only_csv", is_flag=True, help="只写 CSV，不写 全部.xlsx：大公司快十倍。")
 @click.pass_context
-def export(context: click.Context, folder: Path, force: bool) -> None:
+def export(
+    context: click.Context, folder: Path, force: bool, first: datetime | None, last: datetime | None, only_csv: bool
+) -> None:
     """把所有表导出到文件夹：一个 全部.xlsx，加上每张表一个 CSV，列名是公司自己的叫法，时间是当地时间。
 
     客户、产品、业务员、竞品 四个 CSV 可以原样再导入。
     """
     settings = settings_of(context)
+    days = (first.date() if first else date.min, last.date() if last else date(9000, 1, 1)) if first or last else None
     _check_room(folder, force)
     with (
         readable_database(settings) as (database, _),
@@ -144,6 +150,8 @@ def export(context: click.Context, folder: Path, force: bool) -> None:
                 texts.load(settings.language),
                 settings.limits.time_zone,
                 force=force,
+                days=days,
+                only_csv=only_csv,
                 progress=lambda table, rows: bar.update(1),
             )
         except OSError as error:

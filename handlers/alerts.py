@@ -14,9 +14,10 @@ from rules.anomalies import Finding, RepDay
 from rules.evidence import Level
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
-from rules.visit import State, Visit
+from rules.visit import Visit
 from storage import alerts, evidence, figures, firm, follow_ups, people, rep_figures
 from storage.database import Work
+from storage.rep_figures import VisitFacts
 
 LAST_VISITS = 3
 SHOWN_DAYS = 5
@@ -28,9 +29,10 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     A manager without anything out of line gets none: silence is good news.
     """
     staff = people.staff(work)
+    days = _Days(work, staff, day, limits)
     made = 0
     for manager in (person for person in staff if person.active and person.manages):
-        found = findings_for(work, manager, staff, day, limits)
+        found = days.findings(scope_of(manager))
         if not found:
             continue
         alert_id = alerts.add(work, manager.code, day, now, found)
@@ -58,8 +60,36 @@ def missed(work: Work, days: Sequence[date], now: datetime) -> int:
 def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: date, limits: Limits) -> list[Finding]:
     """What is out of line on a day among the reps this manager may see."""
     scope = scope_of(manager)
-    reps = [person for person in staff if person.active and person.role is Role.REP and sees_rep(scope, person)]
-    return anomalies.findings(day, rep_days(work, reps, day, limits), limits)
+    return _Days(work, [person for person in staff if sees_rep(scope, person)], day, limits).findings(scope)
+
+
+class _Days:
+    """The figures of all reps of a day, read once, and what is out of line within each scope."""
+
+    def __init__(self, work: Work, staff: Sequence[Employee], day: date, limits: Limits) -> None:
+        reps = [person for person in staff if person.active and person.role is Role.REP]
+        self._day, self._limits = day, limits
+        self._days = rep_days(work, reps, day, limits)
+        self._of_rep = {rep.code: number for number, rep in enumerate(reps)}
+        self._of_district: dict[str, list[int]] = {}
+        for number, rep in enumerate(reps):
+            for district in rep.districts or ("",):
+                self._of_district.setdefault(district, []).append(number)
+        self._found: dict[Scope, list[Finding]] = {}
+
+    def findings(self, scope: Scope) -> list[Finding]:
+        if scope not in self._found:
+            self._found[scope] = anomalies.findings(self._day, self._within(scope), self._limits)
+        return self._found[scope]
+
+    def _within(self, scope: Scope) -> list[RepDay]:
+        """As `sees_rep` says for each."""
+        if scope.everything:
+            return self._days
+        seen = {number for district in scope.districts for number in self._of_district.get(district, ())}
+        if scope.rep in self._of_rep:
+            seen.add(self._of_rep[scope.rep])
+        return [self._days[number] for number in sorted(seen)]
 
 
 def sees_rep(scope: Scope, rep: Employee) -> bool:
@@ -73,22 +103,23 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
     since = rep_figures.first_days(work, codes, zone)
     new = rep_figures.new_outlet_counts(work, codes, day - timedelta(days=60), day)
     overdue = follow_ups.overdue_counts(work, codes, day)
-    visits = rep_figures.visits_of_reps(work, codes, day)
+    used = _with_used_photos(work, codes, day)
+    of_rep: dict[str, list[VisitFacts]] = {}
+    for visit in rep_figures.visits_of_reps(work, codes, day):
+        of_rep.setdefault(visit.rep, []).append(visit)
     days = []
     for rep in reps:
-        own = [visit for visit in visits if visit.rep == rep.code]
-        closed = [visit for visit in own if visit.state is State.CLOSED]
+        own = of_rep.get(rep.code, [])
+        closed = [visit for visit in own if visit.closed]
         days.append(
             RepDay(
                 rep=rep.code,
                 district=rep.districts[0] if rep.districts else "",
                 since=since.get(rep.code, day),
                 visits=len(own),
-                short_visits=tuple(visit.id for visit in closed if _too_short(visit, limits)),
-                doubtful_visits=tuple(
-                    visit.id for visit in closed if visit.grade is not None and visit.grade.level is Level.DOUBTFUL
-                ),
-                same_photo_visits=tuple(visit.id for visit in own if _has_used_photo(work, visit)),
+                short_visits=tuple(visit.id for visit in closed if _too_short(visit.lasted, limits)),
+                doubtful_visits=tuple(visit.id for visit in closed if visit.level is Level.DOUBTFUL),
+                same_photo_visits=tuple(visit.id for visit in own if visit.id in used),
                 overdue_follow_ups=overdue.get(rep.code, 0),
                 new_outlets=new.get(rep.code, {}),
             )
@@ -140,19 +171,21 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
     scope = scope_of(turn.employee)
     staff = {person.code: person for person in people.staff(turn.work)}
     turn.lines.append(_finding(item))
-    for code in item.reps:
-        rep = staff.get(code)
-        if rep is None or not sees_rep(scope, rep):
-            continue
+    reps = [staff[code] for code in item.reps if code in staff and sees_rep(scope, staff[code])]
+    last = {rep.code: figures.last_visits(turn.work, scope, rep.code, LAST_VISITS) for rep in reps}
+    shown = [visit for visits in last.values() for visit in visits]
+    firm.outlets_by_code(turn.work, {visit.outlet for visit in shown if visit.outlet})
+    evidence.notes(turn.work, [note for visit in shown for note in visit.ids("report")])
+    for rep in reps:
         turn.say("alert.rep", name=rep.name, district="、".join(rep.districts))
-        last = figures.last_visits(turn.work, scope, code, LAST_VISITS)
-        if not last:
+        if not last[rep.code]:
             turn.say("alert.no_visits")
-        for visit in last:
+        for visit in last[rep.code]:
             turn.lines += _visit_lines(turn, visit)
 
 
 def _visit_lines(turn: Turn, visit: Visit) -> list[Say]:
+    """Outlets and notes were read for all of them before."""
     outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
     local = visit.opened_at.astimezone(turn.tools.zone)
     lines = [
@@ -186,10 +219,17 @@ def _finding(item: Finding) -> Say:
     )
 
 
-def _too_short(visit: Visit, limits: Limits) -> bool:
-    return rules_visit.duration(visit).total_seconds() < limits.shortest_visit_minutes * 60
+def _too_short(lasted: timedelta, limits: Limits) -> bool:
+    return lasted.total_seconds() < limits.shortest_visit_minutes * 60
 
 
-def _has_used_photo(work: Work, visit: Visit) -> bool:
-    photos = evidence.photos(work, visit.ids("photo")).values()
-    return bool(photos) and all(photo.same_as is not None for photo in photos)
+def _with_used_photos(work: Work, reps: Sequence[str], day: date) -> set[int]:
+    """The visits all of whose photos were used before."""
+    visits = rep_figures.visits_with_a_used_photo(work, reps, day)
+    photos = evidence.photos(work, {photo for visit in visits for photo in visit.ids("photo")})
+    found = set()
+    for visit in visits:
+        own = [photos[number] for number in visit.ids("photo") if number in photos]
+        if own and all(photo.same_as is not None for photo in own):
+            found.add(visit.id)
+    return found

@@ -28,7 +28,7 @@ from rules.evidence import Photo, Place, PlaceKind
 from rules.outlets import Outlet, clear_match, nearby
 from rules.places import Point, is_plausible, metres_between, to_wgs84
 from rules.visit import Answer, Source, State, Visit
-from storage import evidence, firm, jobs, visits
+from storage import evidence, firm, jobs, photo_pieces, visits
 from storage.evidence import Note
 
 MAX_FILE_BYTES = 20 * 1024 * 1024
@@ -312,7 +312,8 @@ def _used_before(turn: Turn, visit: int, file: str, facts: PhotoFacts) -> int | 
     """The earliest other visit that holds this picture, or nearly this picture; one taken back holds none."""
     since = turn.at - timedelta(days=REUSE_DAYS)
     bits = turn.tools.limits.near_same_bits
-    for photo, other, other_file, phash, quality in evidence.photo_files(turn.work, since, visit):
+    near = photo_pieces.near(turn.work, facts.phash, facts.phash_quality, file, bits, since, visit)
+    for photo, other, other_file, phash, quality in near:
         if other_file == file or near_same(facts.phash, facts.phash_quality, phash, quality, bits):
             holder = visits.load(turn.work, other) if other is not None else None
             if holder is not None and holder.state is not State.VOID and photo in holder.ids("photo"):

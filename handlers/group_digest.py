@@ -4,42 +4,91 @@ from collections import Counter
 from datetime import date, datetime
 
 from handlers import out_of_reach
-from handlers.alerts import sees_rep
 from handlers.card import day_text
 from handlers.messages import Reply, Say
 from handlers.turn import queue, reachable
 from rules.limits import Limits
-from rules.people import Employee, Role, scope_of
+from rules.people import Employee, Role, Scope, scope_of
 from rules.visit import Outcome, State
 from storage import figures, people
 from storage.database import Work
+from storage.figures import Tally
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     """Queue the day's summary for every group; how many. It hurries nobody."""
-    staff = {person.code: person for person in people.staff(work)}
+    staff = people.staff(work)
+    by_code = {person.code: person for person in staff}
+    groups = reachable(people.group_accounts(work))
+    if not groups:
+        return 0
+    counted = _Counted(staff, figures.tallies_on(work, Scope(everything=True), day))
     made = 0
-    for group in reachable(people.group_accounts(work)):
-        manager = staff.get(group.employee)
+    for group in groups:
+        manager = by_code.get(group.employee)
         if manager is None or not manager.active:
             continue
-        reply = Reply(Say("lines", {"lines": summary(work, manager, list(staff.values()), day)}))
+        reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
         made += queue(work, group, reply, None, now, f"digest:{day}:{group.id}", "notice") is not None
     return made
 
 
 def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> list[Say]:
     """The lines about one manager's own part of the firm."""
+    return _lines(work, manager, _Counted(staff, figures.tallies_on(work, scope_of(manager), day)), day)
+
+
+def _lines(work: Work, manager: Employee, counted: "_Counted", day: date) -> list[Say]:
+    return _summary(manager, counted, day) + out_of_reach.line(work, manager)
+
+
+class _Counted:
+    """The day's visits of the whole firm, counted once, and the part of them within a scope."""
+
+    def __init__(self, staff: list[Employee], tallies: list[Tally]) -> None:
+        self._tallies = tallies
+        self._of_district: dict[str, list[Tally]] = {}
+        self._reps = [person for person in staff if person.active and person.role is Role.REP]
+        self._reps_of: dict[str, list[int]] = {}
+        districts = {person.code: person.districts for person in staff}
+        for tally in tallies:  # a visit without an outlet belongs to each district of its rep
+            for district in districts.get(tally.rep, ()) if tally.district is None else (tally.district,):
+                self._of_district.setdefault(district, []).append(tally)
+        for number, person in enumerate(self._reps):
+            for district in person.districts:
+                self._reps_of.setdefault(district, []).append(number)
+
+    def visits(self, scope: Scope) -> list[Tally]:
+        """As storage.figures has it for this scope."""
+        if scope.everything:
+            return self._tallies
+        found = {id(tally): tally for district in scope.districts for tally in self._of_district.get(district, ())}
+        return list(found.values())
+
+    def reps(self, scope: Scope) -> list[Employee]:
+        """Who works within a scope, in the order of the staff."""
+        if scope.everything:
+            return self._reps
+        seen = {number for district in scope.districts for number in self._reps_of.get(district, ())}
+        return [self._reps[number] for number in sorted(seen)]
+
+
+def _summary(manager: Employee, counted: _Counted, day: date) -> list[Say]:
     scope = scope_of(manager)
-    reps = [person for person in staff if person.active and person.role is Role.REP and sees_rep(scope, person)]
-    visits = figures.visits_on(work, scope, day)
-    closed = [visit for visit in visits if visit.state is State.CLOSED]
-    per_rep = Counter(visit.rep for visit in visits)
-    outcomes = Counter(visit.outcome for visit in closed if visit.outcome is not None)
+    reps, tallies = counted.reps(scope), counted.visits(scope)
+    per_rep: Counter[str] = Counter()
+    outcomes: Counter[Outcome] = Counter()
+    closed = 0
+    for tally in tallies:
+        per_rep[tally.rep] += tally.count
+        if tally.state is State.CLOSED:
+            closed += tally.count
+            if tally.outcome is not None:
+                outcomes[tally.outcome] += tally.count
     district = "、".join(manager.districts) if manager.districts else Say("digest.firm")
     lines = [
         Say("digest.head", {"day": day_text(day), "district": district}),
-        Say("digest.visits", {"count": len(visits), "closed": len(closed)}),
+        Say("digest.visits", {"count": per_rep.total(), "closed": closed}),
     ]
     told = [
         Say("digest.outcome", {"outcome": Say(f"outcome.{outcome.value}"), "count": outcomes[outcome]})
@@ -55,4 +104,4 @@ def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> 
     idle = [person.name for person in reps if not per_rep[person.code]]
     if idle:
         lines.append(Say("digest.none", {"names": idle}))
-    return lines + out_of_reach.line(work, manager)
+    return lines

@@ -11,27 +11,31 @@ from rules import follow_up
 from rules.follow_up import FollowUp, TodoState
 from rules.limits import Limits
 from rules.windows import Window
-from storage import firm, follow_ups
+from storage import firm, follow_ups, people
 from storage.database import Work
 from texts import LANGUAGES, load, plain
 
+AT_A_TIME = 500  # in one transaction: a thousand chats' locks are about what PostgreSQL holds without being told more
 LATE = timedelta(minutes=10)  # how much later than planned a tick may come
 LATE_ENOUGH_TO_SAY = timedelta(hours=1)  # the machine was off; the rep is told when the reminder was meant to come
 DONE, POSTPONE, LOST = "done", "postpone", "lost"
 
 
 def remind(work: Work, now: datetime, limits: Limits) -> int:
-    """Queue every reminder that is due; how many 待办 were reminded of. Outside working hours it waits.
+    """Queue reminders that are due, at most so many; how many 待办 were reminded of. Outside working hours it waits.
 
     None is too late to be sent: the 待办 is open as long as the rep says nothing, and one that comes late says so. One
     that was meant for the last moment of the day is still in time a few minutes later.
     """
-    due = follow_ups.to_remind(work, now, take=True)
-    if follow_up.waking(now, limits) > now:
-        due = [todo for todo in due if now - todo.remind_at <= LATE]
+    since = now - LATE if follow_up.waking(now, limits) > now else None
+    due = follow_ups.to_remind(work, now, since=since, most=AT_A_TIME, take=True)
+    if not due:
+        return 0
+    people.read_accounts(work, {todo.rep for todo in due})
+    firm.outlets_by_code(work, {todo.outlet for todo in due})
     for todo in due:
         tell(work, todo.rep, _reminder(work, todo, now, limits), now, f"todo:{todo.id}:{todo.postponed}", "reminder")
-        follow_ups.save(work, replace(todo, reminded_at=now))
+    follow_ups.reminded(work, [todo.id for todo in due], now)
     return len(due)
 
 
@@ -95,7 +99,7 @@ def answer_in_words(turn: Turn, typed: str) -> bool:
     if len(reminded) == 1 and turn.account.current_visit is None:
         answer(turn, newest.id, choice)
     else:
-        turn.ask(_reminder(turn.work, newest))
+        turn.ask(_reminder(turn.work, newest, turn.now, turn.tools.limits))
     return True
 
 

@@ -1,17 +1,18 @@
 """A manager's day: the visits, one visit with all its evidence, and the alerts. Every look is within a Scope."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from rules.anomalies import Finding
-from rules.evidence import Photo, Place
+from rules.evidence import Level, Photo, Place
 from rules.follow_up import FollowUp
 from rules.outlets import Outlet
 from rules.people import Employee, Scope, scope_of
 from rules.places import metres_between
-from rules.visit import Visit
+from rules.visit import Outcome, Visit
 from storage import alerts, evidence, figures, firm, follow_ups, outbox, people
 from storage.database import Work
 from storage.evidence import Appeal, Note
@@ -57,9 +58,42 @@ class AlertLine:
     names: tuple[str, ...]
 
 
-def visits_of_day(work: Work, scope: Scope, day: date) -> list[VisitLine]:
-    """The visits of a local day, in the order they were opened."""
-    return _lines(work, figures.visits_on(work, scope, day))
+@dataclass(frozen=True, slots=True)
+class DayCounts:
+    """A day's visits in figures: `reps` are those with a visit, `districts` how many visits each has, by name."""
+
+    visits: int
+    reps: int
+    won: int
+    verified: int
+    doubtful: int
+    districts: dict[str, int]
+
+
+def counts_of_day(work: Work, scope: Scope, day: date) -> DayCounts:
+    """All visits of a local day, counted without reading them."""
+    tallies = figures.tallies_on(work, scope, day)
+    of_rep = {person.code: next(iter(person.districts), "") for person in people.staff(work)}
+    districts: Counter[str] = Counter()
+    levels: Counter[Level | None] = Counter()
+    for tally in tallies:
+        districts[of_rep.get(tally.rep, "") if tally.district is None else tally.district] += tally.count
+        levels[tally.level] += tally.count
+    return DayCounts(
+        visits=districts.total(),
+        reps=len({tally.rep for tally in tallies}),
+        won=sum(tally.count for tally in tallies if tally.outcome is Outcome.WON),
+        verified=levels[Level.VERIFIED],
+        doubtful=levels[Level.DOUBTFUL],
+        districts=dict(districts),
+    )
+
+
+def visits_of_day(
+    work: Work, scope: Scope, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
+) -> list[VisitLine]:
+    """The visits of a local day (and district), in the order they were opened."""
+    return _lines(work, figures.visits_on(work, scope, day, district=district, skip=skip, most=most))
 
 
 def last_visits(work: Work, scope: Scope, rep: str, limit: int = 3) -> list[VisitLine]:

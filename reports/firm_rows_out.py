@@ -1,6 +1,7 @@
 """Every table of the firm as rows under its own column names, words in place of codes, times local."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -28,6 +29,7 @@ from rules.people import Employee, Role
 from rules.visit import Visit, duration
 from storage import firm, firm_tables, people
 from storage.database import Work
+from storage.firm_tables import Span
 from texts import Texts
 
 Cell = str | int | float | date | datetime | None
@@ -43,6 +45,7 @@ class Known:
     staff: Mapping[str, str]
     outlets: Mapping[str, str]
     products: Mapping[str, str]
+    days: Span | None = None
 
     def word(self, key: str) -> str:
         """The word of a code; one that has no word is shown as it is."""
@@ -97,13 +100,14 @@ class Known:
         return self.texts.say("goods", values)
 
 
-def known(work: Work, texts: Texts, time_zone: str) -> Known:
+def known(work: Work, texts: Texts, time_zone: str, days: tuple[date, date] | None = None) -> Known:
     return Known(
         texts=texts,
         zone=ZoneInfo(time_zone),
         staff={person.code: person.name for person in people.staff(work)},
-        outlets={outlet.code: outlet.name for outlet in firm.outlets(work)},
+        outlets=firm.outlet_names(work),
         products={product.code: product.name for product in firm.products(work)},
+        days=None if days is None else Span(*days, ZoneInfo(time_zone)),
     )
 
 
@@ -129,8 +133,8 @@ def all_tables() -> dict[str, Callable[[Work, Known], Rows]]:
 def _outlets(work: Work, _known: Known) -> Rows:
     """负责业务员 by name where only one bears it, else by 工号: the import reads both."""
     staff = people.staff(work)
-    names = [person.name for person in staff]
-    reps = {person.code: person.name if names.count(person.name) == 1 else person.code for person in staff}
+    names = Counter(person.name for person in staff)
+    reps = {person.code: person.name if names[person.name] == 1 else person.code for person in staff}
     for item in firm.outlets(work):
         lat, lon = (item.point.lat, item.point.lon) if item.point else (None, None)
         rep = reps.get(item.rep or "", "")
@@ -170,7 +174,7 @@ def _competitors(work: Work, _known: Known) -> Rows:
 
 
 def _visits(work: Work, known: Known) -> Rows:
-    for day, visit in firm_tables.visits(work):
+    for day, visit in firm_tables.visits(work, known.days):
         payment: Any = visit.value("payment") or {}
         outlet = visit.outlet or ""
         minutes = round(duration(visit).total_seconds() / 60) if visit.left_at else None
@@ -194,7 +198,7 @@ def _said(known: Known, visit: Visit, name: str) -> str:
 
 def _changes(work: Work, known: Known) -> Rows:
     """One row for every item that a message changed."""
-    for change in firm_tables.changes(work):
+    for change in firm_tables.changes(work, known.days):
         for item, before, after in _differences(known, change.before, change.after):
             yield (
                 *(change.visit, known.local(change.at), change.by, known.person(change.by)),
@@ -216,7 +220,7 @@ def _differences(known: Known, before: Visit | None, after: Visit) -> Iterator[t
 
 
 def _places(work: Work, known: Known) -> Rows:
-    for row in firm_tables.rows(work, "place"):
+    for row in firm_tables.rows(work, "place", known.days):
         yield (
             *(row["id"], row["rep"], known.person(row["rep"]), known.local(row["at"])),
             *(row["lat"], row["lon"], row["raw_lat"], row["raw_lon"], row["datum"]),
@@ -225,7 +229,7 @@ def _places(work: Work, known: Known) -> Rows:
 
 
 def _photos(work: Work, known: Known) -> Rows:
-    for row in firm_tables.rows(work, "photo"):
+    for row in firm_tables.rows(work, "photo", known.days):
         yield (
             *(row["id"], row["visit"], row["rep"], known.person(row["rep"]), known.local(row["at"])),
             *(row["file"], row["mime"], row["width"], row["height"]),
@@ -234,7 +238,7 @@ def _photos(work: Work, known: Known) -> Rows:
 
 
 def _notes(work: Work, known: Known) -> Rows:
-    for row in firm_tables.rows(work, "note"):
+    for row in firm_tables.rows(work, "note", known.days):
         yield (
             *(row["id"], row["visit"], row["rep"], known.person(row["rep"]), known.local(row["at"])),
             *(known.word(f"web.note.{row['state']}"), row["text"], row["confidence"], row["engine"]),
@@ -243,7 +247,7 @@ def _notes(work: Work, known: Known) -> Rows:
 
 
 def _todos(work: Work, known: Known) -> Rows:
-    for row in firm_tables.rows(work, "follow_up"):
+    for row in firm_tables.rows(work, "follow_up", known.days):
         yield (
             *(row["id"], row["visit"], row["rep"], known.person(row["rep"])),
             *(row["outlet"], known.outlets.get(row["outlet"], ""), row["first"], row["last"]),
@@ -254,7 +258,7 @@ def _todos(work: Work, known: Known) -> Rows:
 
 
 def _appeals(work: Work, known: Known) -> Rows:
-    for row in firm_tables.rows(work, "appeal"):
+    for row in firm_tables.rows(work, "appeal", known.days):
         yield (
             *(row["id"], row["visit"], row["rep"], known.person(row["rep"]), row["words"]),
             *(known.local(row["at"]), known.word(f"web.appeal.{row['state']}")),
@@ -264,7 +268,7 @@ def _appeals(work: Work, known: Known) -> Rows:
 
 def _confirmations(work: Work, known: Known) -> Rows:
     """What was proposed beside what the rep settled on; both as they are stored, codes included."""
-    for row in firm_tables.rows(work, "confirmation"):
+    for row in firm_tables.rows(work, "confirmation", known.days):
         yield (
             *(row["visit"], row["rep"], known.person(row["rep"]), known.local(row["at"])),
             *(known.word(f"field.{row['field']}"), row["rule"], _plain(row["proposed"]), _plain(row["confirmed"])),
@@ -280,7 +284,7 @@ def _plain(value: Any) -> str:
 
 def _alerts(work: Work, known: Known) -> Rows:
     """One row for every finding of an alert."""
-    for row in firm_tables.rows(work, "alert"):
+    for row in firm_tables.rows(work, "alert", known.days):
         for rule, district, reps, days, visits in row["findings"]:
             yield (
                 *(row["id"], row["local_day"], row["manager"], known.person(row["manager"])),

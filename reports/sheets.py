@@ -17,6 +17,7 @@ MAX_BYTES = 50 * 1024 * 1024
 
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), behind any number of apostrophes.
 _RUNS = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
+_MAY_RUN = frozenset("'=+-@\t\r\n＝＋－＠")  # what such a beginning begins with: most text is told apart by one look
 _NOT_SHOWN = re.compile(r"[\u200b-\u200f\u2060\ufeff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -61,7 +62,7 @@ def read_sheet(path: Path) -> Sheet:
 
 def defused(text: str) -> str:
     """Text that no spreadsheet runs: an apostrophe in front of what begins like a formula."""
-    return f"'{text}" if _RUNS.match(text) else text
+    return f"'{text}" if text[:1] in _MAY_RUN and _RUNS.match(text) else text
 
 
 def undefused(text: str) -> str:

@@ -46,8 +46,10 @@ class Finding:
 def findings(today: date, days: Sequence[RepDay], limits: Limits) -> list[Finding]:
     """Everything out of line, grouped by rule and district, in a stable order. A day off yields no missing work."""
     found: list[Finding] = []
-    for district in sorted({day.district for day in days}):
-        here = sorted((day for day in days if day.district == district), key=lambda day: day.rep)
+    of_district: dict[str, list[RepDay]] = {}
+    for day in sorted(days, key=lambda day: day.rep):
+        of_district.setdefault(day.district, []).append(day)
+    for district, here in sorted(of_district.items()):
         if today.weekday() in limits.work_days:
             idle = tuple(day.rep for day in here if day.visits == 0 and (day.since is None or day.since <= today))
             if idle:

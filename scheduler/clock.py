@@ -25,10 +25,14 @@ def tick(database: Database, tools: Tools, now: datetime) -> int:
 
     Several processes may tick: what one is at, the others leave to it.
     """
-    with database.work() as work:
-        made = 0
-        if work.if_free("tick"):
-            made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
+    made, more = 0, True
+    while more:
+        with database.work() as work:
+            more = work.if_free("tick")
+            if more:
+                reminded = reminders.remind(work, now, tools.limits)
+                more = reminded == reminders.AT_A_TIME
+                made += reminded + (0 if more else voice_notes.still_listening(work, now))
     return made + recurring_pushes(database, tools.limits, now)
 
 

@@ -351,6 +351,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=as_standard_json,
+            json_deserializer=_from_json,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:
@@ -371,6 +372,11 @@ def as_standard_json(value: Any) -> str:
         return json.dumps(value, allow_nan=False)
     except ValueError:
         return json.dumps(_finite(value), allow_nan=False)
+
+
+def _from_json(data: str | bytes) -> Any:
+    """PostgreSQL sends UTF-8, so nobody has to find out which encoding it is in, which takes a third of the time."""
+    return json.loads(data.decode() if isinstance(data, bytes) else data)
 
 
 def _finite(value: Any) -> Any:

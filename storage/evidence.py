@@ -9,6 +9,7 @@ from sqlalchemy import Executable, bindparam, insert, select, update
 
 from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
+from storage import photo_pieces
 from storage.database import Work, insert_one
 from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
 
@@ -23,11 +24,6 @@ _PLACES, _PHOTOS, _NOTES = (
         select(table).where(table.c.id == bindparam("row_id")),
     )
     for table in (_PLACE, _PHOTO, _NOTE)
-)
-_PHOTO_FILES = (
-    select(_PHOTO.c.id, _PHOTO.c.visit, _PHOTO.c.file, _PHOTO.c.phash, _PHOTO.c.phash_quality)
-    .where(_PHOTO.c.at >= bindparam("since"), _PHOTO.c.visit.is_not(None), _PHOTO.c.visit != bindparam("mine"))
-    .order_by(_PHOTO.c.id)
 )
 
 BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
@@ -149,18 +145,13 @@ def add_photo(
         same_as=photo.same_as,
         inbox=inbox,
     )
+    photo_pieces.keep(work, number, photo.at, photo.phash, phash_quality)
     work.memo["photo", number] = replace(photo, id=number)
     return number
 
 
 def photos(work: Work, ids: Collection[int]) -> dict[int, Photo]:
     return _known(work, "photo", _PHOTOS, _photo, ids)
-
-
-def photo_files(work: Work, since: datetime, not_visit: int | None) -> list[tuple[int, int | None, str, str, int]]:
-    """(photo, visit, file, phash, quality) of every photo since then that belongs to another visit, oldest first."""
-    rows = work.run(_PHOTO_FILES, since=since, mine=not_visit if not_visit is not None else -1)
-    return [(row.id, row.visit, row.file, row.phash, row.phash_quality) for row in rows]
 
 
 def add_note(work: Work, note: Note, inbox: int | None) -> int:

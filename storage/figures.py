@@ -3,37 +3,78 @@
 A visit belongs to the district of its outlet; while the outlet is unknown, to the district of its rep.
 """
 
+from dataclasses import dataclass
 from datetime import date
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, select, true
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select, true
 
+from rules.evidence import Level
 from rules.people import Scope
-from rules.visit import State, Visit
+from rules.visit import Outcome, State, Visit
 from storage import people, visits
 from storage.database import Work
-from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow
+from storage.many import among
+from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow, plain
 
 Columns = TypeVarTuple("Columns")
 
+_VISIT = plain(VisitRow)
 
-def visits_on(work: Work, scope: Scope, day: date) -> list[Visit]:
-    """The visits of a local day, in the order they were opened; what was undone is left out."""
-    query = select(VisitRow).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
-    rows = work.session.scalars(_within(work, scope, query).order_by(VisitRow.opened_at, VisitRow.id))
-    return [visits.visit_of(row) for row in rows]
+
+def visits_on(
+    work: Work, scope: Scope, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
+) -> list[Visit]:
+    """The visits of a local day, in the order they were opened, at most so many behind those skipped; what was undone
+    is left out. With `district` those of its outlets; while the outlet is unknown, of reps whose first district it is.
+    """
+    query = select(_VISIT).where(VisitRow.local_day == day, VisitRow.state != State.VOID.value)
+    if district is not None:
+        reps = [one.code for one in people.staff(work) if next(iter(one.districts), "") == district]
+        unknown = and_(OutletRow.code.is_(None), among(work, VisitRow.rep, reps))
+        query = query.where(or_(OutletRow.district == district, unknown))
+    query = _within(work, scope, query).order_by(VisitRow.opened_at, VisitRow.id)
+    return [visits.visit_of(row) for row in work.run(query.limit(most).offset(skip or None))]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many visits of a day are alike: the district of their outlet (None while that is not known), their rep,
+    state, outcome (None where none is certain) and grade.
+    """
+
+    district: str | None
+    rep: str
+    state: State
+    outcome: Outcome | None
+    level: Level | None
+    count: int
+
+
+def tallies_on(work: Work, scope: Scope, day: date) -> list[Tally]:
+    """The visits of a local day counted, what was undone left out."""
+    alike = (OutletRow.district, VisitRow.rep, VisitRow.state, VisitRow.outcome, VisitRow.grade)
+    query = select(*alike, func.count()).select_from(VisitRow)
+    query = query.where(VisitRow.local_day == day, VisitRow.state != State.VOID.value).group_by(*alike)
+    rows: list[Any] = list(work.run(_within(work, scope, query)))
+    return [
+        Tally(
+            district, rep, State(state), Outcome(outcome) if outcome else None, Level(grade) if grade else None, count
+        )
+        for district, rep, state, outcome, grade, count in rows
+    ]
 
 
 def visit(work: Work, scope: Scope, visit_id: int) -> Visit | None:
-    row = work.session.scalar(_within(work, scope, select(VisitRow).where(VisitRow.id == visit_id)))
+    row = work.run(_within(work, scope, select(_VISIT).where(VisitRow.id == visit_id))).one_or_none()
     return None if row is None else visits.visit_of(row)
 
 
 def last_visits(work: Work, scope: Scope, rep: str, limit: int = 3) -> list[Visit]:
     """A rep's latest visits, open ones too, newest first."""
-    query = select(VisitRow).where(VisitRow.rep == rep, VisitRow.state != State.VOID.value)
+    query = select(_VISIT).where(VisitRow.rep == rep, VisitRow.state != State.VOID.value)
     newest = _within(work, scope, query).order_by(VisitRow.opened_at.desc(), VisitRow.id.desc()).limit(limit)
-    return [visits.visit_of(row) for row in work.session.scalars(newest)]
+    return [visits.visit_of(row) for row in work.run(newest)]
 
 
 def photo_file(work: Work, scope: Scope, photo_id: int) -> tuple[str, str] | None:
@@ -58,10 +99,18 @@ def _seen_by(work: Work, scope: Scope) -> ColumnElement[bool]:
     if scope.everything:
         return true()
     if scope.districts:
-        team = [person.code for person in people.staff(work) if scope.districts.intersection(person.districts)]
         return or_(
-            OutletRow.district.in_(list(scope.districts)), and_(OutletRow.code.is_(None), VisitRow.rep.in_(team))
+            OutletRow.district.in_(list(scope.districts)),
+            and_(OutletRow.code.is_(None), among(work, VisitRow.rep, _team(work, scope))),
         )
     if scope.rep is not None:
         return VisitRow.rep == scope.rep
     return false()
+
+
+def _team(work: Work, scope: Scope) -> list[str]:
+    """Whoever has one of the scope's districts, also who left."""
+    key = ("team", scope)
+    if key not in work.memo:
+        work.memo[key] = [one.code for one in people.staff(work) if scope.districts.intersection(one.districts)]
+    return list(work.memo[key])

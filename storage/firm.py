@@ -11,6 +11,7 @@ from rules.outlets import Outlet
 from rules.places import Point
 from rules.products import Competitor, Product
 from storage.database import INSERTS, Work
+from storage.many import among
 from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow, RevisionRow, plain
 
 METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places measures on
@@ -48,6 +49,11 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
     if reps is not None:
         query = query.where(_OUTLET.c.rep.in_(list(reps)))
     return [_outlet(row) for row in work.run(query)]
+
+
+def outlet_names(work: Work) -> dict[str, str]:
+    """Every outlet's name by its code."""
+    return {row.code: row.name for row in work.run(select(_OUTLET.c.code, _OUTLET.c.name))}
 
 
 def codes_of(work: Work, rep: str) -> list[str]:
@@ -95,10 +101,13 @@ def outlet(work: Work, code: str) -> Outlet | None:
 
 
 def outlets_by_code(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
+    """Those that there are; whoever asks for one of them afterwards finds it read."""
     if not codes:
         return {}
-    rows = work.run(select(_OUTLET).where(_OUTLET.c.code.in_(list(codes))).order_by(_OUTLET.c.code))
-    return {row.code: _outlet(row) for row in rows}
+    rows = work.run(select(_OUTLET).where(among(work, _OUTLET.c.code, codes)).order_by(_OUTLET.c.code))
+    found = {row.code: _outlet(row) for row in rows}
+    work.memo.update({("outlet", code): outlet for code, outlet in found.items()})
+    return found
 
 
 def next_outlet_code(work: Work) -> str:

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, time, timedelta
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, and_, func, select
 
 from rules.visit import Visit
 from storage.database import Work
@@ -21,6 +22,7 @@ from storage.tables import (
     PlaceRow,
     VisitChangeRow,
     VisitRow,
+    plain,
 )
 from storage.visits import from_plain, visit_of
 
@@ -56,22 +58,48 @@ def count(work: Work, table: TableName) -> int:
     return work.session.scalar(select(func.count()).select_from(_TABLES[table])) or 0
 
 
-def rows(work: Work, table: TableName) -> Iterator[Mapping[str, Any]]:
-    """Every row of a table by column name, oldest first."""
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Local days, the first and the last included. What belongs to a visit is of the day of that visit."""
+
+    first: date
+    last: date
+    zone: ZoneInfo
+
+    def holds_day(self, column: Any) -> ColumnElement[bool]:
+        return column.between(self.first, self.last)  # type: ignore[no-any-return]
+
+    def holds_moment(self, column: Any) -> ColumnElement[bool]:
+        begins = datetime.combine(self.first, time(), self.zone)
+        return and_(column >= begins, column < datetime.combine(self.last + timedelta(days=1), time(), self.zone))
+
+    def holds_visit(self, column: Any) -> ColumnElement[bool]:
+        return column.in_(select(VisitRow.id).where(self.holds_day(VisitRow.local_day)))  # type: ignore[no-any-return]
+
+
+def _in_span(table: TableName, span: Span) -> ColumnElement[bool]:
+    columns = _TABLES[table].__table__.c
+    if "local_day" in columns:
+        return span.holds_day(columns.local_day)
+    return span.holds_visit(columns.visit) if "visit" in columns else span.holds_moment(columns.at)
+
+
+def rows(work: Work, table: TableName, span: Span | None = None) -> Iterator[Mapping[str, Any]]:
+    """Every row of a table (or of some days) by column name, oldest first."""
     source = _TABLES[table].__table__
-    found = work.session.execute(select(source).order_by(source.c.id).execution_options(yield_per=_AT_A_TIME))
-    for row in found.mappings():
+    query = select(source).order_by(source.c.id).execution_options(yield_per=_AT_A_TIME)
+    for row in work.session.execute(query if span is None else query.where(_in_span(table, span))).mappings():
         yield dict(row)
 
 
-def visits(work: Work) -> Iterator[tuple[date, Visit]]:
+def visits(work: Work, span: Span | None = None) -> Iterator[tuple[date, Visit]]:
     """(local day, visit) of every visit, oldest first, undone ones too."""
-    query = select(VisitRow).order_by(VisitRow.id).execution_options(yield_per=_AT_A_TIME)
-    for row in work.session.scalars(query):
+    query = select(plain(VisitRow)).order_by(VisitRow.id).execution_options(yield_per=_AT_A_TIME)
+    for row in work.session.execute(query if span is None else query.where(_in_span("visit", span))):
         yield row.local_day, visit_of(row)
 
 
-def changes(work: Work) -> Iterator[Change]:
+def changes(work: Work, span: Span | None = None) -> Iterator[Change]:
     """Every change of every visit, oldest first."""
     query = (
         select(VisitChangeRow, AccountRow.employee)
@@ -79,7 +107,7 @@ def changes(work: Work) -> Iterator[Change]:
         .order_by(VisitChangeRow.id)
         .execution_options(yield_per=_AT_A_TIME)
     )
-    for row, by in work.session.execute(query):
+    for row, by in work.session.execute(query if span is None else query.where(_in_span("visit_change", span))):
         yield Change(
             visit=row.visit,
             at=row.at,

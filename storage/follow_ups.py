@@ -4,11 +4,12 @@ from collections.abc import Collection
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from rules.follow_up import FollowUp, TodoState
 from rules.windows import Window
 from storage.database import Work, insert_one
+from storage.many import among
 from storage.tables import FollowUpRow, plain
 
 _TODO = plain(FollowUpRow)
@@ -33,17 +34,27 @@ def load(work: Work, todo_id: int) -> FollowUp | None:
     return None if row is None else _follow_up(row)
 
 
-def to_remind(work: Work, now: datetime, *, take: bool = False) -> list[FollowUp]:
-    """What is due. With `take` it is kept from others until the transaction ends; what somebody else is changing right
-    now is left to the next time.
+def to_remind(
+    work: Work, now: datetime, *, since: datetime | None = None, most: int | None = None, take: bool = False
+) -> list[FollowUp]:
+    """What is due (from `since` on), at most so many, the oldest first. With `take` it is kept from others until the
+    transaction ends; what somebody else is changing right now is left to the next time.
     """
     query = (
         select(_TODO)
         .where(_TODO.c.state == TodoState.OPEN.value, _TODO.c.reminded_at.is_(None), _TODO.c.remind_at <= now)
         .order_by(_TODO.c.remind_at, _TODO.c.id)
+        .limit(most)
     )
+    if since is not None:
+        query = query.where(_TODO.c.remind_at >= since)
     rows = work.run(query.with_for_update(skip_locked=True) if take else query)
     return [_follow_up(row) for row in rows]
+
+
+def reminded(work: Work, todos: Collection[int], now: datetime) -> None:
+    """Note that the reminders of these were queued."""
+    work.run(update(_TODO).where(among(work, _TODO.c.id, todos)).values(reminded_at=now))
 
 
 def open_of(work: Work, rep: str) -> list[FollowUp]:
@@ -71,15 +82,14 @@ def void_of_visit(work: Work, visit: int, now: datetime) -> int:
 
 
 def overdue_counts(work: Work, reps: Collection[str], today: date) -> dict[str, int]:
-    rows = work.run(
-        select(_TODO.c.rep).where(
-            _TODO.c.rep.in_(list(reps)), _TODO.c.state == TodoState.OPEN.value, _TODO.c.last < today
-        )
+    """How many open 待办 of each rep are past their last day; a rep without any is absent."""
+    query = (
+        select(_TODO.c.rep, func.count())
+        .where(among(work, _TODO.c.rep, reps), _TODO.c.state == TodoState.OPEN.value, _TODO.c.last < today)
+        .group_by(_TODO.c.rep)
     )
-    counts: dict[str, int] = {}
-    for (rep,) in rows:
-        counts[rep] = counts.get(rep, 0) + 1
-    return counts
+    rows: list[Any] = list(work.run(query))
+    return {str(rep): int(count) for rep, count in rows}
 
 
 def _columns(todo: FollowUp) -> dict[str, Any]:

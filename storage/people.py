@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
+from storage.many import among
 from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, UnreachableRow, plain
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
@@ -70,7 +71,11 @@ _NAMED_IN_IMPORT = {
 
 
 def staff(work: Work) -> list[Employee]:
-    return [_employee(row) for row in work.session.scalars(select(EmployeeRow).order_by(EmployeeRow.code))]
+    """Everybody, by 工号; read once in a transaction."""
+    if "staff" not in work.memo:
+        work.flush()
+        work.memo["staff"] = [_employee(row) for row in work.run(select(_EMPLOYEES).order_by(_EMPLOYEES.c.code))]
+    return list(work.memo["staff"])
 
 
 def employee(work: Work, code: str) -> Employee | None:
@@ -165,7 +170,19 @@ def account_by_id(work: Work, account_id: int) -> Account:
 
 
 def accounts_of(work: Work, employee_code: str) -> list[Account]:
+    known: list[int] | None = work.memo.get(("accounts of", employee_code))
+    if known is not None:
+        return [account_by_id(work, number) for number in known]
     return [_read(work, row) for row in work.run(_ACCOUNTS_OF, who=employee_code)]
+
+
+def read_accounts(work: Work, employees: Collection[str]) -> None:
+    """Read the accounts of many at once, for whoever asks `accounts_of` for each of them in this transaction."""
+    found: dict[str, list[int]] = {code: [] for code in employees}
+    query = select(_ACCOUNTS).where(among(work, _ACCOUNTS.c.employee, found)).order_by(_ACCOUNTS.c.id)
+    for row in work.run(query):
+        found[row.employee].append(_read(work, row).id)
+    work.memo.update({("accounts of", code): numbers for code, numbers in found.items()})
 
 
 def accounts(work: Work) -> list[Account]:

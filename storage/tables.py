@@ -388,7 +388,11 @@ class UnreachableRow(Base):
 
 class VisitRow(Base):
     __tablename__ = "visit"
-    __table_args__ = (Index("ix_visit_rep_day", "rep", "local_day"), Index("ix_visit_rep_opened", "rep", "opened_at"))
+    __table_args__ = (
+        Index("ix_visit_rep_day", "rep", "local_day"),
+        Index("ix_visit_rep_opened", "rep", "opened_at"),
+        Index("ix_visit_day", "local_day", "opened_at"),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
     outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"), index=True)
@@ -409,6 +413,15 @@ class VisitChangeRow(Base):
     """What one message changed in one visit, before and after: the history, and what 撤销 goes back by."""
 
     __tablename__ = "visit_change"
+    __table_args__ = (
+        # What was taken back only: a few rows, asked for by whoever counts what still holds.
+        Index(
+            "ix_visit_change_undone",
+            "id",
+            sqlite_where=text("undone_at IS NOT NULL"),
+            postgresql_where=text("undone_at IS NOT NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
     account: Mapped[int | None] = mapped_column(ForeignKey("account.id"), index=True)
@@ -426,6 +439,7 @@ class ConfirmationRow(Base):
     """
 
     __tablename__ = "confirmation"
+    __table_args__ = (Index("ix_confirmation_rule", "field", "rule", "verdict", "id"),)
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     change: Mapped[int] = mapped_column(ForeignKey("visit_change.id"), index=True)
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
@@ -459,6 +473,15 @@ class PlaceRow(Base):
 
 class PhotoRow(Base):
     __tablename__ = "photo"
+    __table_args__ = (
+        # What was used before only: a few rows.
+        Index(
+            "ix_photo_used",
+            "visit",
+            sqlite_where=text("same_as IS NOT NULL"),
+            postgresql_where=text("same_as IS NOT NULL"),
+        ),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     visit: Mapped[int | None] = mapped_column(ForeignKey("visit.id"), index=True)
@@ -474,6 +497,26 @@ class PhotoRow(Base):
     phash_quality: Mapped[int]
     same_as: Mapped[int | None] = mapped_column(BigId)
     inbox: Mapped[int | None] = mapped_column(BigId)
+
+
+class PhotoPiecesRow(Base):
+    """The fingerprint of a photo in pieces, each with an index; see storage.photo_pieces."""
+
+    __tablename__ = "photo_pieces"
+    photo: Mapped[int] = mapped_column(
+        ForeignKey("photo.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, type_=BigId
+    )
+    at: Mapped[datetime]
+    piece_0: Mapped[int] = mapped_column(index=True)
+    piece_1: Mapped[int] = mapped_column(index=True)
+    piece_2: Mapped[int] = mapped_column(index=True)
+    piece_3: Mapped[int] = mapped_column(index=True)
+    piece_4: Mapped[int] = mapped_column(index=True)
+    piece_5: Mapped[int] = mapped_column(index=True)
+    piece_6: Mapped[int] = mapped_column(index=True)
+    piece_7: Mapped[int] = mapped_column(index=True)
+    piece_8: Mapped[int] = mapped_column(index=True)
+    piece_9: Mapped[int] = mapped_column(index=True)
 
 
 class NoteRow(Base):
@@ -514,7 +557,7 @@ class AppealRow(Base):
 
 class FollowUpRow(Base):
     __tablename__ = "follow_up"
-    __table_args__ = (Index("ix_follow_up_due", "state", "remind_at"),)
+    __table_args__ = (Index("ix_follow_up_due", "state", "remind_at"), Index("ix_follow_up_last", "state", "last"))
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     outlet: Mapped[str] = mapped_column(ForeignKey("outlet.code"), index=True)
@@ -546,6 +589,16 @@ class AlertRow(Base):
     local_day: Mapped[date] = mapped_column(index=True)
     made_at: Mapped[datetime]
     findings: Mapped[list[Any]]
+
+
+class SimulatedRow(Base):
+    """That this is a made-up firm and no real one: what it was made from, and whether it was written to its end."""
+
+    __tablename__ = "simulated"
+    name: Mapped[str] = mapped_column(Line(20), primary_key=True)
+    plan: Mapped[dict[str, Any]]
+    begun_at: Mapped[datetime]
+    completed_at: Mapped[datetime | None]
 
 
 class ScheduleRow(Base):

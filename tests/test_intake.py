@@ -17,7 +17,7 @@ from bot.stand_in import made_photo
 from handlers.messages import Incoming, Kind, Media
 from handlers.tools import Tools
 from handlers.wire import incoming_to_plain
-from storage import evidence, inbox, outbox, people
+from storage import inbox, outbox, people, photo_pieces
 from storage.database import Database
 from storage.people import Account
 from storage.tables import InboxRow, PhotoRow
@@ -180,7 +180,7 @@ async def test_a_file_that_is_gone_is_told_and_one_that_stays_away_a_day_counts_
     await house.until_done("2")
     assert "media.gone" in house.said()[1]
     with house.database.read() as work:
-        assert not evidence.photo_files(work, START - timedelta(days=1), None)
+        assert not photo_pieces.of_others(work, START - timedelta(days=1), 0)
 
 
 async def test_one_persons_slow_file_holds_up_nobody_else(house: House) -> None:

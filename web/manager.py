@@ -1,6 +1,5 @@
 """The manager's page: the day's visits, one visit with its evidence, the day's alerts. All of it within his scope."""
 
-from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,11 +12,11 @@ from handlers.card import value_say, window_say
 from handlers.messages import Say
 from handlers.sentences import sentence
 from reports import day as day_report
-from reports.day import AlertLine, UndeliveredLine, VisitDetail, VisitLine
+from reports.day import UndeliveredLine, VisitDetail, VisitLine
 from rules import visit as rules_visit
 from rules.anomalies import Finding
-from rules.evidence import Grade, Level, Photo, Place
-from rules.people import scope_of
+from rules.evidence import Grade, Photo, Place
+from rules.people import Employee, scope_of
 from rules.products import Product
 from rules.visit import Visit
 from storage import figures, firm, people
@@ -30,6 +29,8 @@ from web.site import SITE, Refusal, data, manager_of, page
 routes = web.RouteTableDef()
 
 # Answers that point to evidence are shown as that evidence; the outlet stands in the title.
+MOST_VISITS = 300  # on the page at once; more come when they are asked for
+MOST_UNDELIVERED = 200
 _SHOWN_AS_EVIDENCE = frozenset({"place", "outlet", "photo", "report", "actions"})
 
 
@@ -41,46 +42,69 @@ async def manager_page(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/manager/api/day")
 async def day(request: web.Request) -> web.StreamResponse:
-    """The visits and alerts of a local day; today where none is named."""
+    """The visits and alerts of a local day; today where none is named. Of a large firm's visits a part, from the
+    `skip`ped ones on, of one `district` where that is named.
+    """
     site, (visitor, manager) = request.app[SITE], await manager_of(request)
     zone = ZoneInfo(site.limits.time_zone)
     today = site.clock().astimezone(zone).date()
     wanted = _day(request.query.get("day"), today)
-
-    def find(
-        work: Work,
-    ) -> tuple[list[VisitLine], list[AlertLine], list[UndeliveredLine], list[Say], dict[str, Product]]:
-        lines = day_report.visits_of_day(work, scope_of(manager), wanted)
-        unread = day_report.undelivered_of_day(work, manager, wanted, zone)
-        lost = out_of_reach.line(work, manager) if wanted == today else []
-        return lines, day_report.alerts_of_day(work, manager, wanted), unread, lost, _products(work)
-
-    lines, alerts, undelivered, lost, products = await site.look(find)
+    district, skip = request.query.get("district") or None, _whole(request.query.get("skip") or "0")
     words = visitor.texts
-    return data(
-        {
-            "day": wanted.isoformat(),
-            "today": today.isoformat(),
-            "name": manager.name,
-            "scope": "、".join(manager.districts) or words.say("web.manager.whole_firm"),
-            "visits": [_row(line, words, zone, products) for line in lines],
-            "alerts": [
-                {
-                    "alert": line.alert,
-                    "number": line.number,
-                    "rule": line.finding.rule.value,
-                    "text": _finding(line.finding, words),
-                    "names": list(line.names),
-                }
-                for line in alerts
-            ],
-            "undelivered": [
-                *(sentence(words, line) for line in lost),
-                *(_undelivered(line, words, zone) for line in undelivered),
-            ],
-            "counts": _counts(lines),
-        }
-    )
+
+    def find(work: Work) -> dict[str, Any]:
+        shown = day_of(work, manager, wanted, words, zone, district=district, skip=skip)
+        lost = out_of_reach.line(work, manager) if wanted == today else []
+        return {**shown, "undelivered": [sentence(words, line) for line in lost] + shown["undelivered"]}
+
+    shown = await site.look(find)
+    return data({**shown, "today": today.isoformat()})
+
+
+def day_of(
+    work: Work,
+    manager: Employee,
+    wanted: date,
+    words: Texts,
+    zone: ZoneInfo,
+    *,
+    district: str | None = None,
+    skip: int = 0,
+) -> dict[str, Any]:
+    """What the page shows of a local day: figures of all visits, and the first MOST_VISITS of them behind `skip`."""
+    scope, products = scope_of(manager), _products(work)
+    counted = day_report.counts_of_day(work, scope, wanted)
+    lines = day_report.visits_of_day(work, scope, wanted, district=district, skip=skip, most=MOST_VISITS)
+    matching = counted.districts.get(district, 0) if district else counted.visits
+    return {
+        "day": wanted.isoformat(),
+        "name": manager.name,
+        "scope": "、".join(manager.districts) or words.say("web.manager.whole_firm"),
+        "visits": [_row(line, words, zone, products) for line in lines],
+        "more": max(0, matching - skip - len(lines)),
+        "districts": sorted(counted.districts),
+        "alerts": [
+            {
+                "alert": line.alert,
+                "number": line.number,
+                "rule": line.finding.rule.value,
+                "text": _finding(line.finding, words),
+                "names": list(line.names),
+            }
+            for line in day_report.alerts_of_day(work, manager, wanted)
+        ],
+        "undelivered": [
+            _undelivered(line, words, zone)
+            for line in day_report.undelivered_of_day(work, manager, wanted, zone)[:MOST_UNDELIVERED]
+        ],
+        "counts": {
+            "visits": counted.visits,
+            "reps": counted.reps,
+            "won": counted.won,
+            "verified": counted.verified,
+            "doubtful": counted.doubtful,
+        },
+    }
 
 
 @routes.get("/manager/api/visits/{id}")
@@ -287,18 +311,6 @@ def _summary(visit: Visit, words: Texts, products: dict[str, Product]) -> str:
     return "；".join(value.rstrip("。") for value in values if value)
 
 
-def _counts(lines: Sequence[VisitLine]) -> dict[str, int]:
-    """The day in five figures; `reps` are those with a visit."""
-    levels = [line.visit.grade.level for line in lines if line.visit.grade is not None]
-    return {
-        "visits": len(lines),
-        "reps": len({line.rep.code for line in lines}),
-        "won": sum(_outcome(line.visit) == rules_visit.Outcome.WON for line in lines),
-        "verified": levels.count(Level.VERIFIED),
-        "doubtful": levels.count(Level.DOUBTFUL),
-    }
-
-
 def _finding(finding: Finding, words: Texts) -> str:
     values = {
         "district": finding.district,
@@ -330,6 +342,12 @@ def _day(text: str | None, today: date) -> date:
         return today if text is None else date.fromisoformat(text)
     except ValueError:
         raise Refusal(400, "bad") from None
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 9):
+        raise Refusal(400, "bad")
+    return int(text)
 
 
 def _number(request: web.Request, name: str) -> int:

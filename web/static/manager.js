@@ -6,10 +6,13 @@ const $ = (id) => document.getElementById(id);
 const page = await Page.open("/manager");
 const trail = []; // what the drawer shows, the way back first
 
+const FIRST_PART = 300; // visits that the server tells at once
+
 let shown = null; // the day as the server told it
 
-async function showDay(day) {
-  shown = await page.get(day ? `/api/day?day=${day}` : "/api/day");
+async function showDay(day, kept = $("district").value) {
+  shown = await page.get(address(day, kept));
+  if (kept && !shown.districts.includes(kept)) return showDay(day, "");
   $("day").value = shown.day;
   $("next").disabled = shown.day >= shown.today;
   $("who").textContent = `${shown.name} · ${shown.scope}`;
@@ -17,10 +20,23 @@ async function showDay(day) {
   $("alerts").replaceChildren(...orSay("manager.no_alerts", shown.alerts.map(alertRow)));
   $("undelivered").hidden = !shown.undelivered.length;
   $("undelivered-list").replaceChildren(...shown.undelivered.map((line) => el("li", "", line)));
-  showDistricts();
+  showDistricts(kept);
   showVisits();
   $("loading").hidden = true;
   $("content").hidden = false;
+}
+
+function address(day, district, skip = 0) {
+  const wanted = Object.entries({ day, district, skip }).filter(([, value]) => value);
+  return wanted.length ? `/api/day?${new URLSearchParams(wanted)}` : "/api/day";
+}
+
+// The visits behind those that are shown.
+async function showMore() {
+  const next = await page.get(address(shown.day, $("district").value, shown.visits.length));
+  shown.visits.push(...next.visits);
+  shown.more = next.more;
+  showVisits();
 }
 
 function move(days) {
@@ -46,23 +62,21 @@ function alertRow(alert) {
   return button("alert", el("span", "", alert.text, " ", el("small", "", alert.names.join("、"))), open);
 }
 
-function showDistricts() {
-  const kept = $("district").value;
-  const names = [...new Set(shown.visits.map((visit) => visit.district))].sort();
+function showDistricts(kept) {
   const option = (value, label) => Object.assign(el("option", "", label), { value });
+  const names = shown.districts;
   $("district").replaceChildren(option("", page.say("manager.all_districts")), ...names.map((name) => option(name, name)));
-  $("district").value = names.includes(kept) ? kept : "";
+  $("district").value = kept;
   $("district").hidden = names.length < 2;
 }
 
 function showVisits() {
-  const wanted = $("district").value;
-  const visits = shown.visits.filter((visit) => !wanted || visit.district === wanted);
-  if (!visits.length) return $("visits").replaceChildren(...orSay("manager.no_visits", []));
+  if (!shown.visits.length) return $("visits").replaceChildren(...orSay("manager.no_visits", []));
   const heads = ["time", "rep", "outlet", "district", "outcome", "grade", "lasted", "summary"];
   const head = el("tr", "", ...heads.map((name) => el("th", "", page.say(`manager.${name}`))));
-  const table = el("table", "", el("thead", "", head), el("tbody", "", ...visits.map(visitRow)));
-  $("visits").replaceChildren(table);
+  const table = el("table", "", el("thead", "", head), el("tbody", "", ...shown.visits.map(visitRow)));
+  const more = shown.more ? [button("more", page.say("manager.more", { count: shown.more }), showMore)] : [];
+  $("visits").replaceChildren(table, ...more);
 }
 
 function visitRow(visit) {
@@ -220,7 +234,8 @@ async function showPeople() {
 
 // A day that is still going on is looked at again every minute, unless somebody is reading in the drawer.
 function lookAgain() {
-  if (shown && shown.day === shown.today && !document.hidden && !$("drawer").open) showDay(shown.day).catch(() => {});
+  const early = shown && shown.visits.length <= FIRST_PART; // who asked for more reads on undisturbed
+  if (early && shown.day === shown.today && !document.hidden && !$("drawer").open) showDay(shown.day).catch(() => {});
 }
 
 async function leave() {
@@ -232,7 +247,7 @@ $("previous").addEventListener("click", () => move(-1));
 $("next").addEventListener("click", () => move(1));
 $("today").addEventListener("click", () => showDay());
 $("day").addEventListener("change", () => $("day").value && showDay($("day").value));
-$("district").addEventListener("change", showVisits);
+$("district").addEventListener("change", () => showDay(shown.day));
 $("drawer-close").addEventListener("click", () => $("drawer").close());
 $("drawer-back").addEventListener("click", back);
 $("drawer").addEventListener("close", () => (trail.length = 0));
