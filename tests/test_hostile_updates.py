@@ -107,7 +107,7 @@ async def post(client: ClientSession, firm: TelegramFirm, body: Any, number: int
 async def test_no_update_stops_the_bot_or_is_left_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with running(tmp_path, mode="webhook") as firm:
         rep, _ = firm.link(WANG_JIAN, 501), firm.link(SUN_HAO, 502)
-        firm.app.sender._pacers.clear()  # a thousand answers to one chat, one a second, would take a quarter of an hour
+        firm.app.sender._limits._paces.clear()  # a thousand answers to one chat would take a quarter of an hour
         numbers = itertools.count(900_000_000)
         statuses: set[int] = set()
         async with ClientSession() as client:

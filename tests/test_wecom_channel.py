@@ -86,7 +86,7 @@ async def test_a_process_that_only_sends_counts_what_was_sent_before_and_ends_ca
         assert isinstance(worker, TakesTurns)
         await worker.connect()
         try:
-            assert worker.sending._windows.wait("wangjian", 28) > 0
+            assert await worker.sending._windows.reserve("wangjian", 28) > 0
             assert worker._ending is not None
         finally:
             await worker.stop()
