@@ -9,6 +9,7 @@ Where several processes share the database, a message is sent by who has the lea
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -41,6 +42,7 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 GATHER_SECONDS = 0.003  # what is queued or sent within this time is dealt with by one look at the database
 AT_ONCE = 32  # chats sent to side by side
+SURE_SECONDS = 5.0  # a process that was stopped for longer on the way looks again whether a message is still its own
 
 
 class Sender:
@@ -56,6 +58,7 @@ class Sender:
     ) -> None:
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._left: set[str] = set()  # chats whose lease is to be given back
+        self._looked_at = 0.0  # on the monotonic clock, which goes on while a process is stopped
         self._pacers = {
             name: Pacer(pace) for name, channel in channels.items() if (pace := channel.abilities.pace) is not None
         }
@@ -111,6 +114,7 @@ class Sender:
         if room <= 0:
             return []
         busy = frozenset(self._busy)
+        self._looked_at = time.monotonic()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_due, busy, room)
 
     def _read_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
@@ -137,18 +141,24 @@ class Sender:
         self._left |= {name.removeprefix("chat:") for name in taken} - {_chat(message) for message in still}
         return still
 
+    def _still_ours(self, batch: list[Outgoing]) -> bool:
+        with self._database.work() as work:
+            if not leases.take(work, [f"chat:{_chat(batch[0])}"], self._database.holder):
+                return False
+            return len(outbox.still_due(work, self._now(), [one.id for one in batch])) == len(batch)
+
     def _start_due(self, due: list[Outgoing]) -> int:
         started = 0
         for message in due:
             chat = _chat(message)
             if chat not in self._busy:
-                self._busy[chat] = spawn(self._send_to(chat, message), "send")
+                self._busy[chat] = spawn(self._send_to(chat, message, self._looked_at), "send")
                 started += 1
         return started
 
-    async def _send_to(self, chat: str, message: Outgoing) -> None:
+    async def _send_to(self, chat: str, message: Outgoing, looked_at: float) -> None:
         try:
-            await self._send(message)
+            await self._send(message, looked_at)
         except Exception:
             log.exception("outbox %s could not be dealt with", message.id)
             await asyncio.sleep(IDLE_SECONDS)
@@ -158,7 +168,7 @@ class Sender:
                 self._left.add(chat)
             self._wake.set()
 
-    async def _send(self, message: Outgoing) -> None:
+    async def _send(self, message: Outgoing, looked_at: float) -> None:
         loop = asyncio.get_running_loop()
         if message.not_after is not None and self._now() > message.not_after:
             await loop.run_in_executor(self._pool, self._give_up, message, "dropped", "too late to be of use")
@@ -174,6 +184,9 @@ class Sender:
             batch, rendered = await loop.run_in_executor(self._pool, self._rendered, message, channel.abilities)
             if (pacer := self._pacers.get(message.channel)) is not None:
                 await asyncio.sleep(pacer.wait(message.chat_ref, len(rendered.texts)))
+            late = self._database.shared and time.monotonic() - looked_at > SURE_SECONDS
+            if late and not await loop.run_in_executor(self._pool, self._still_ours, batch):
+                return
             provider_id = await channel.send(message.chat_ref, rendered)
         except SendError as trouble:
             await loop.run_in_executor(self._pool, self._failed, batch, trouble)
