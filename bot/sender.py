@@ -51,6 +51,7 @@ ASK_SECONDS = 2.0  # between two looks at whether a platform is back
 ANSWER_SECONDS = 2.5  # an answer that takes longer is none
 PATIENCE = timedelta(days=1)  # while nothing gets through at all, a message is not given up
 SLOWLY = timedelta(minutes=1)  # how often it is tried then
+SURE_SECONDS = 5.0  # a process that was stopped for longer on the way looks again whether a message is still its own
 
 
 class Sender:
@@ -68,6 +69,7 @@ class Sender:
         self._watch = watch or Watch()
         self._database, self._files, self._channels, self._now, self._zone = database, files, channels, now, zone
         self._left: set[str] = set()  # chats whose lease is to be given back
+        self._looked_at = 0.0  # on the monotonic clock, which goes on while a process is stopped
         self._pool = ThreadPoolExecutor(2, "sender")
         self._limits = SendLimits(database, channels, now, self._pool)
         self._wake = asyncio.Event()
@@ -135,6 +137,7 @@ class Sender:
         if room <= 0:
             return []
         busy = frozenset(self._busy)
+        self._looked_at = time.monotonic()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._read_due, busy, room)
 
     def _read_due(self, busy: frozenset[str], room: int) -> list[Outgoing]:
@@ -164,19 +167,25 @@ class Sender:
         self._left |= {name.removeprefix("chat:") for name in taken} - {_chat(message) for message in still}
         return still
 
+    def _still_ours(self, batch: list[Outgoing]) -> bool:
+        with self._database.work() as work:
+            if not leases.take(work, [f"chat:{_chat(batch[0])}"], self._database.holder):
+                return False
+            return len(outbox.still_due(work, self._now(), [one.id for one in batch])) == len(batch)
+
     def _start_due(self, due: list[Outgoing]) -> int:
         started = 0
         for message in due:
             chat = _chat(message)
             if chat not in self._busy:
-                self._busy[chat] = spawn(self._send_to(chat, message), "send")
+                self._busy[chat] = spawn(self._send_to(chat, message, self._looked_at), "send")
                 started += 1
         return started
 
-    async def _send_to(self, chat: str, message: Outgoing) -> None:
+    async def _send_to(self, chat: str, message: Outgoing, looked_at: float) -> None:
         try:
             with self._watch.outgoing(message):
-                await self._send(message)
+                await self._send(message, looked_at)
         except Exception:
             log.exception("outbox %s could not be dealt with", message.id)
             await asyncio.sleep(IDLE_SECONDS)
@@ -186,7 +195,7 @@ class Sender:
                 self._left.add(chat)
             self._wake.set()
 
-    async def _send(self, message: Outgoing) -> None:
+    async def _send(self, message: Outgoing, looked_at: float) -> None:
         loop = asyncio.get_running_loop()
         if message.not_after is not None and self._now() > message.not_after:
             await loop.run_in_executor(self._pool, self._give_up, message, "dropped", "too late to be of use")
@@ -207,6 +216,9 @@ class Sender:
             if not await self._limits.turn(message.channel, message.chat_ref, parts):
                 return  # all of the channel has to wait, and the message with it
             if message.channel in self._away:
+                return
+            late = self._database.shared and time.monotonic() - looked_at > SURE_SECONDS
+            if late and not await loop.run_in_executor(self._pool, self._still_ours, batch):
                 return
             began = time.time()
             provider_id = await channel.send(message.chat_ref, rendered)

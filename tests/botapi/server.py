@@ -123,6 +123,12 @@ class BotApi:
                 self._webhooks.put(whole)
         return ids
 
+    async def give_as_it_is(self, *updates: Json) -> None:
+        """Updates of any shape, with an `update_id` of their own, to whoever polls."""
+        async with self._changed:
+            self._waiting.extend(updates)
+            self._changed.notify_all()
+
     def know(self, *chat_ids: int) -> None:
         """These people have started the bot, so it may write to them."""
         self._chats.update(chat_ids)

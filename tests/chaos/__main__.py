@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -95,6 +96,9 @@ class Killing:
                 f"seed {self.seed}, {self.database}: {len(points)} points of {kinds} kinds, {seconds:.1f} s a run"
             )
             left = iter(numbers)
+            # Asked to stop, by Ctrl-C or a signal, the runs under way end and the figures are printed.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self._stop)
             await asyncio.gather(*(self._some(template, clean, left, plans) for _ in range(self.at_once)))
         click.echo(
             f"{self.database}: {self.count} runs, {self.killed} kills, {self.bad} bad; runs with a message sent twice, "
@@ -111,6 +115,9 @@ class Killing:
             if self.count % 50 == 0:
                 passed = time.monotonic() - self.began
                 click.echo(f"{self.count} runs, {self.killed} kills, {self.bad} bad, {passed:.0f} s")
+
+    def _stop(self) -> None:
+        self.minutes = 0
 
     async def _one(self, template: "Template", clean: "Outcome", number: int, plans: tuple[str, ...]) -> None:
         from tests.chaos.kills import Kill, plan, rng_of, run  # noqa: PLC0415 - see `choose`

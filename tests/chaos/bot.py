@@ -12,7 +12,10 @@ at once.
 """
 
 import asyncio
+import multiprocessing
+import os
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -55,13 +58,18 @@ class Life:
     trace: Path | None
     kill_at: Point | None = None
     real_ear: bool = False
+    beat: float = BEAT
+    silent: float = SILENT
+    listens: float = 0.0  # how long the quick ear takes for a note
 
 
 class KnownNotes:
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._words = {key_of(clip(name)): words for name, words in NOTES.items()}
 
     def transcribe(self, audio: bytes, hints: object) -> Transcript:
+        threading.Event().wait(self._seconds)
         return Transcript(self._words[key_of(audio)], (), 0.95, "by heart", 5.0, ())
 
 
@@ -96,7 +104,16 @@ def clip(name: str) -> bytes:
 
 
 def serve(life: Life) -> None:
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     asyncio.run(_serve(life))
+
+
+def _die_with_parent() -> None:
+    """Whoever stops the runs half way is not to leave bots behind that look for their server for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)
 
 
 async def _serve(life: Life) -> None:
@@ -108,13 +125,13 @@ async def _serve(life: Life) -> None:
     channel.abilities = replace(ABILITIES, pace=None)  # Telegram's pace would make a run of a second one of ten
     clock, tools, ear = Clock(moved=life.moved, began=life.began), firm_tools(life.folder), _ear(life)
     app = App(database, tools, ear, [channel], now=clock)
-    app.worker = Worker(database, tools, ear, clock, app.sender.wake, beat=BEAT, silent=SILENT)
+    app.worker = Worker(database, tools, ear, clock, app.sender.wake, beat=life.beat, silent=life.silent)
     await app.start()
     await asyncio.Event().wait()
 
 
 def _ear(life: Life) -> Transcriber:
-    ear: Any = SpeechProcess(TEST_MODEL) if life.real_ear else KnownNotes()
+    ear: Any = SpeechProcess(TEST_MODEL) if life.real_ear else KnownNotes(life.listens)
     return ear  # type: ignore[no-any-return]
 
 
