@@ -104,7 +104,7 @@ class Plan:
         except self._error as trouble:
             self._raise(connection, trouble)
         if self._by_server:
-            return Rows([], found[0][0])
+            return Rows([], found[0][0] if found else None)  # a table may number nothing
         row, readers = self._row, self._readers
         if row is None:
             return Rows(found)
