@@ -143,6 +143,7 @@ def test_every_answer_is_also_given_without_being_asked() -> None:
 
 # What no transcript of one process can bring about, and where it is said instead.
 SAID_ELSEWHERE = {
+    "alert.missed",  # after a standstill: test_schedules
     "appeal.filed_nobody",  # a firm without managers: test_receive
     "between",  # what joins an enumeration, never said by itself
     "broken.apology",  # our own fault: test_receive
@@ -160,6 +161,7 @@ SAID_ELSEWHERE = {
     "photo.too_many_pixels",  # test_receive
     "reason.appeal_upheld",  # on the manager's page: a verified visit is not appealed against
     "reason.outlet_has_no_point",  # a firm whose outlets have no coordinates: test_receive
+    "todo.came_late",  # after a standstill too
     "todo_state.open",  # an open 待办 is answered, not told its state
     "visit.place.not_a_pin",  # test_receive
 }
