@@ -114,7 +114,7 @@ class NoSecrets:
 
 def _forms(value: str) -> Iterator[str]:
     """As it is, as an address, JSON and Python write it, and in base64 and hexadecimal, inside of more too."""
-    yield from (value, quote(value, safe=""), quote_plus(value), quote(value))
+    yield from (value, quote(value, safe=""), quote_plus(value), quote(value), quote(value, safe=" +"))
     yield from (json.dumps(value)[1:-1], repr(value)[1:-1])
     data = value.encode()
     yield from (data.hex(), data.hex().upper())

@@ -534,6 +534,6 @@ def _readable(field: FieldInfo, value: Any) -> Any:
         return list(value)
     if isinstance(value, Path):
         return str(value)
-    if isinstance(value, str) and _LOOKS_SECRET.search(value):
-        return re.sub(r"://[^/@\s]*@", f"://{HIDDEN}@", value)
+    if isinstance(value, str) and "://" in value:
+        return re.sub(r"://[^\n]*@", f"://{HIDDEN}@", value)  # a password may hold any sign
     return value

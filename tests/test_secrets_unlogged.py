@@ -359,6 +359,17 @@ def _now() -> int:
     return int(time.time())
 
 
+@pytest.mark.parametrize("password", ["plain", "pa%2Fss w%C3%B6rd", "p@ss/wo:rd"])
+def test_a_password_in_an_address_is_not_shown_whatever_signs_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ZOUDIAN_DATA__URL", f"postgresql://bot:{password}@127.0.0.1/zoudian")
+    shown = str(list(load_settings().in_force()))
+    assert password not in shown
+    assert "@127.0.0.1/zoudian" in shown
+
+
 def test_the_settings_do_not_show_them_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values: dict[str, Any] = {
         **CANARIES,
