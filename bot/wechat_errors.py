@@ -16,7 +16,9 @@ TOO_FAST: Final = {-1: 5.0, 45009: 60.0, 45011: 60.0, 45033: 60.0}
 
 _ADDRESS: Final = re.compile(r"(?:from ip:?|invalid ip|ip:)\s*([0-9a-fA-F:.]*[0-9a-fA-F])", re.IGNORECASE)
 # Addresses carry `access_token=…`; a bare token is a long run of these characters (at least 64 in practice).
-_IN_QUERY: Final = re.compile(r"(?i)\b(access_token|corpsecret|appsecret|secret|suite_access_token|key)=[^&\s'\"]+")
+_IN_QUERY: Final = re.compile(
+    r"(?i)\b(access_token|corpsecret|appsecret|secret|suite_access_token|key|code|jsapi_ticket)=[^&\s'\"]+"
+)
 _LONG_RUN: Final = re.compile(r"[A-Za-z0-9_-]{40,}")
 _IN_JSON: Final = re.compile(r"(?i)(['\"](?:access_token|corpsecret|secret|ticket)['\"]\s*:\s*)['\"][^'\"]*['\"]")
 

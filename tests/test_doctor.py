@@ -115,6 +115,18 @@ def test_a_job_that_nobody_begins_is_told(database: Database) -> None:
     assert found()["jobs_late"] == "hint"
 
 
+def test_it_tells_where_the_page_for_the_exact_position_is(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("CORP_ID", "ww1"), ("AGENT_ID", "7"), ("SECRET", "s" * 20), ("TOKEN", "t" * 8)):
+        monkeypatch.setenv(f"ZOUDIAN_WECOM__{name}", value)
+    monkeypatch.setenv("ZOUDIAN_WECOM__AES_KEY", "a" * 43)
+    assert not {"here_page", "here_page_not"} & set(found())
+    monkeypatch.setenv("ZOUDIAN_WEB__PUBLIC_URL", "http://visits.example.test")
+    assert found()["here_page_not"] == "hint"
+    monkeypatch.setenv("ZOUDIAN_WEB__PUBLIC_URL", "https://visits.example.test")
+    assert found()["here_page"] == "fine"
+    assert "https://visits.example.test/wecom/here" in zoudian("doctor").stdout
+
+
 def test_a_clock_that_was_put_back_is_told(database: Database) -> None:
     with database.work() as work:
         inbox.accept(work, delivery("501", "k", {}, datetime.now(UTC) + timedelta(hours=1)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,33 @@ async def test_without_a_ticket_the_page_is_told_and_the_operator_too(
         await phone.config(firm.page.address)
         assert firm.platform.count("get_jsapi_ticket") == 1  # remembered: nobody knocks after the other
         assert (await phone.posts(source="browser")).status == 200  # the browser may measure all the same
+
+
+@BOTH
+async def test_neither_secret_nor_code_nor_ticket_is_logged(
+    tmp_path: Path, product: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with running(tmp_path, product) as firm, phone_of(firm) as phone:
+        path = "auth/getuserinfo" if product == "wecom" else "sns/oauth2/access_token"
+        back = await phone.comes_back()
+        firm.platform.trouble(path, Trouble(errcode=40163, errmsg=f"code been used: {asked_of(back)['code']}"))
+        assert (await phone.opens(back)).status == 403
+        other = await phone.comes_back()
+        firm.platform.trouble(path, Trouble(status=502))
+        assert (await phone.opens(other)).status == 502
+        await phone.logs_in()
+        assert (await phone.config(firm.page.address)).status == 200
+        ours = [
+            one.getMessage() for one in caplog.records if one.name.startswith(("urllib3", "bot", "web", "wechatpy"))
+        ]
+        assert any(path in line for line in ours)  # the library did log the calls
+        for hidden in (
+            firm.platform.secret,
+            *firm.platform.pages.tickets,
+            *(asked_of(one)["code"] for one in (back, other)),
+        ):
+            assert not [line for line in ours if hidden in line]
 
 
 async def test_twenty_at_once_fetch_one_ticket(tmp_path: Path) -> None:
