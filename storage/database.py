@@ -238,6 +238,10 @@ class Database:
         with self.writer.begin() as connection:
             yield connection
 
+    def on(self, connection: Connection) -> Work:
+        """A unit of work within a transaction that is open already, which somebody else commits."""
+        return Work(connection, self._plans)
+
     @property
     def version(self) -> str:
         """Which engine this is, for the log."""

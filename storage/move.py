@@ -90,7 +90,7 @@ def empty_place(database: Database) -> Iterator[Work]:
     with _told_when_lost(database), database.connection() as connection:
         if _our_revision(connection) != newest():
             migrate_within(connection)
-        with closing(Work(connection)) as work:
+        with closing(database.on(connection)) as work:
             table_copy.set_idle_limit_aside(work)
             _alone_with_the_tables(work)
             rows = table_copy.filled(work)
