@@ -202,7 +202,7 @@ async def test_no_update_stops_the_bot_or_is_left_over(tmp_path: Path, caplog: p
 async def test_no_polled_update_stops_the_bot_or_is_left_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with running(tmp_path) as firm:
         rep, _ = firm.link(WANG_JIAN, 501), firm.link(SUN_HAO, 502)
-        firm.app.sender._pacers.clear()
+        firm.app.sender._limits._paces.clear()
         numbers = itertools.count(900_000_000)
         for batch in batches(drawn(UPDATES, bodies())):
             given = [{**body, "update_id": next(numbers)} for body in batch if isinstance(body, dict)]
