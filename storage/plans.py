@@ -85,7 +85,7 @@ class Plan:
         self._by_driver = numbered and dialect.name == "sqlite"
         self._by_server = numbered and not self._by_driver
         columns = [] if numbered else list(getattr(statement, "exported_columns", ()))
-        keys = [column.key for column in columns]
+        keys = [column.key or f"column_{at}" for at, column in enumerate(columns)]  # a function has no name
         if len(set(keys)) != len(keys) or not all(key.isidentifier() and not key.startswith("_") for key in keys):
             raise Unplanned
         self._row: Any = namedtuple("Row", keys, rename=True) if keys else None
