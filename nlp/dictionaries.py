@@ -151,6 +151,13 @@ def make(folder: Path) -> None:
             os.fsync(file.fileno())
 
 
+def bring_along() -> None:
+    """Make the tables beside this file, for a package or image that is not written to once it runs."""
+    folder = Path(__file__).parent / _folder_name()
+    folder.mkdir()
+    make(folder)
+
+
 def _readings() -> tuple[list[str], "array[int]", dict[str, str], list[str]]:
     """(names of sounds, the sound of each code point, words read otherwise than by character, all words)."""
     from pypinyin import lazy_pinyin  # noqa: PLC0415 - 55 MB, needed to make the tables only

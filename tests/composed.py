@@ -26,6 +26,7 @@ from tests.botapi.webhooks import Webhook
 ROOT = Path(__file__).resolve().parent.parent
 COMPOSE = ROOT / "deploy" / "compose.yaml"
 DOMAIN = "bot.example.com"
+METRICS = "ZOUDIAN_METRICS__PORT"
 
 
 def compose() -> dict[str, Any]:
@@ -73,7 +74,7 @@ class Machine:
             (self.folder / "secrets" / name).write_text(value)
         self.root.chmod(0o555)
 
-    def environment(self, service: Mapping[str, Any], name: str, port: int) -> dict[str, str]:
+    def environment(self, service: Mapping[str, Any], name: str, port: int, metrics: int) -> dict[str, str]:
         """What the container sees, with its paths as they are here; of the secrets only the service's own."""
         own = self.folder / f"secrets-{name}"
         own.mkdir(exist_ok=True)
@@ -86,11 +87,15 @@ class Machine:
             "0.0.0.0": "127.0.0.1",  # noqa: S104 - as in a container, where it is the container's own
         }
         given = {key: here.get(value, value) for key, value in service["environment"].items()}
+        if METRICS in given:
+            given[METRICS] = str(metrics)
         kept = {key: os.environ[key] for key in ("PATH", "LANG", "LC_ALL") if key in os.environ}
         return {
             **kept,
             **given,
             "HOME": str(self.root),
+            # The image brings the dictionaries along; here they lie where every other process of ours has them.
+            "XDG_CACHE_HOME": os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache")),
             "TMPDIR": str(self.tmp),
             "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -113,12 +118,17 @@ class Container:
     service: Mapping[str, Any]
     machine: Machine
     port: int = field(default_factory=free_port)
+    metrics: int = field(default_factory=free_port)
     starts: int = 0
 
     def command(self, words: Sequence[str]) -> list[str]:
         program, *rest = words
         assert program == "zoudian"
-        return [sys.executable, "-m", "bot", *rest]
+        own = {self.service["environment"].get(METRICS): str(self.metrics)}
+        return [sys.executable, "-m", "bot", *(own.get(word, word) for word in rest)]
+
+    def environment(self) -> dict[str, str]:
+        return self.machine.environment(self.service, self.name, self.port, self.metrics)
 
     def start(self) -> None:
         """Returns at once; `until_up` waits for it."""
@@ -128,7 +138,7 @@ class Container:
             self.process = subprocess.Popen(
                 self.command(self.service["command"]),
                 cwd=self.machine.root,
-                env=self.machine.environment(self.service, self.name, self.port),
+                env=self.environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -159,7 +169,7 @@ class Container:
         return subprocess.run(
             self.command(words),
             cwd=self.machine.root,
-            env=self.machine.environment(self.service, self.name, self.port),
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -1,9 +1,8 @@
 """deploy/compose.yaml as processes on this machine: visits go on while each part is restarted in turn."""
 
 import asyncio
-import http.client
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -83,12 +82,6 @@ async def restarted(part: Container) -> None:
     await part.until_up()
 
 
-def answers(part: Container, path: str) -> int:
-    with closing(http.client.HTTPConnection("127.0.0.1", part.port, timeout=5)) as connection:
-        connection.request("GET", path)
-        return connection.getresponse().status
-
-
 async def checked(part: Container) -> None:
     """Its own health check says that it is well."""
     test = part.service["healthcheck"]["test"]
@@ -113,8 +106,7 @@ async def test_a_cluster_is_restarted_part_by_part_and_nothing_is_lost_or_said_t
         hire(url, api)
         machine.more = {"ZOUDIAN_TELEGRAM__API_BASE": api.base}
         async with up(*everybody):
-            if answers(receivers[0], "/readyz") == 200:
-                await checked(receivers[0])
+            await asyncio.gather(*(checked(part) for part in everybody))
             each = await send_photos(api, 0, ROUND)
             for part in everybody:  # receivers first, then workers, as docs/operations.md has it
                 going = asyncio.ensure_future(send_photos(api, each, ROUND))
@@ -139,8 +131,7 @@ async def test_one_process_is_restarted_and_nothing_is_lost_or_said_twice(tmp_pa
         assert result.returncode == 0, result.stdout + result.stderr
         hire(url, api)
         async with up(alone):
-            if answers(alone, "/readyz") == 200:
-                await checked(alone)
+            await checked(alone)
             each = await send_photos(api, 0, ROUND)
             for _ in range(2):
                 going = asyncio.ensure_future(send_photos(api, each, ROUND))
