@@ -30,12 +30,15 @@ from storage.database import Database
 from storage.files import LocalFiles
 from storage.migrate import migrate
 from handlers.photos import read_photo
-from bot.stand_in import made_photo
+from io import BytesIO
+from PIL import Image
 database = Database("sqlite:///" + sys.argv[1])
 migrate(database)
 ear = make_tools(Limits(), LocalFiles(Path(sys.argv[1]).parent / "files")).ear.of(database)
 ear.understand("解决了送货迟到的问题，老板娘订了5箱小酥肉", datetime.now(UTC))
-read_photo(made_photo("a.jpg"), "Asia/Shanghai")
+photo = BytesIO()
+Image.effect_noise((640, 480), 50).save(photo, "JPEG")
+read_photo(photo.getvalue(), "Asia/Shanghai")
 print(*sorted({name.partition(".")[0] for name in sys.modules}))
 import bot.wechat_wiring  # and what was not loaded can be
 """
