@@ -5,8 +5,8 @@ import io
 import wave
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
@@ -14,6 +14,9 @@ from bot.script import bracket
 from nlp.sound_limits import BadAudio, BadReason
 from nlp.transcribe import Hints, NoModel, Transcriber, Transcript
 from rules.places import Point
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _BAD: dict[str, BadReason] = {"broken": "broken", "not_audio": "not_audio", "too_long": "too_long"}
 HEARD_FORMS = ("silent", "unsure", "truncated", "no_model", "crash", *_BAD)
@@ -83,7 +86,7 @@ def made_photo(
     Pictures of different names differ as much as photos of different shops do; another `quality` gives a near-same
     one, as chat apps make by recompressing.
     """
-    coarse = _noise(name).integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    coarse = _noise(name).integers(0, 256, (9, 12, 3), dtype="uint8")
     picture = Image.fromarray(coarse).resize((640, 480), Image.Resampling.BICUBIC)
     exif = Image.Exif()
     if taken_at is not None:
@@ -115,7 +118,7 @@ def spoilt_photo(name: str, how: Sequence[str]) -> bytes | None:
 
 def made_sound(name: str) -> bytes:
     """A second of real, soft noise that follows from its name, as WAV."""
-    samples = _noise(name).integers(-800, 800, 16_000, dtype=np.int16)
+    samples = _noise(name).integers(-800, 800, 16_000, dtype="int16")
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as sound:
         sound.setnchannels(1)
@@ -125,7 +128,9 @@ def made_sound(name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _noise(name: str) -> np.random.Generator:
+def _noise(name: str) -> "np.random.Generator":
+    import numpy as np  # noqa: PLC0415  15 MB, only where something is made up
+
     return np.random.default_rng(int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]))
 
 

@@ -232,5 +232,13 @@ def _mapped(path: Path, kind: Literal["I", "H"]) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).cast(kind)
 
 
+def main(arguments: list[str]) -> None:
+    """Make the tables in a folder that is there, or beside this file, where an image brings them along."""
+    beside = Path(__file__).parent / _folder_name()
+    if not arguments:
+        beside.mkdir(exist_ok=True)
+    make(Path(arguments[0]) if arguments else beside)
+
+
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    main(sys.argv[1:])

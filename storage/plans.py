@@ -89,8 +89,8 @@ class Plan:
         if len(set(keys)) != len(keys) or not all(key.isidentifier() and not key.startswith("_") for key in keys):
             raise Unplanned
         self._row: Any = namedtuple("Row", keys, rename=True) if keys else None
-        readers = [column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns]
-        self._readers: list[tuple[int, Any]] = [(at, read) for at, read in enumerate(readers) if read is not None]
+        self._types = [column.type.dialect_impl(dialect) for column in columns]
+        self._readers: list[tuple[int, Any]] | None = None  # known once the driver says what it gives
 
     def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
         given = {**self._given, **values}
@@ -108,6 +108,8 @@ class Plan:
         row, readers = self._row, self._readers
         if row is None:
             return Rows(found)
+        if readers is None:
+            readers = self._readers = self._found_readers(connection.dialect, cursor.description)
         made = []
         for raw in found:
             fields = list(raw)
@@ -115,6 +117,10 @@ class Plan:
                 fields[at] = read(fields[at])
             made.append(row._make(fields))
         return Rows(made)
+
+    def _found_readers(self, dialect: Dialect, description: Any) -> list[tuple[int, Any]]:
+        found = [kind.result_processor(dialect, given[1]) for kind, given in zip(self._types, description, strict=True)]
+        return [(at, read) for at, read in enumerate(found) if read is not None]
 
     def _raise(self, connection: Connection, trouble: Exception) -> NoReturn:
         """As SQLAlchemy would, but without the values, which are people's words."""

@@ -181,3 +181,8 @@ def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_pa
     with database.read() as work:
         assert people.employee(work, REP.code) == REP
         assert visits.load(work, visit) is not None
+
+
+def test_the_files_are_named_in_the_order_of_their_revisions() -> None:
+    """By their names alone a start knows that there is nothing to do."""
+    assert sorted(path.name for path in (SCRIPTS / "versions").glob("0*.py"))[-1].startswith(f"{NEWEST}_")

@@ -10,6 +10,8 @@ from sqlalchemy import bindparam, event, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, MultipleResultsFound, NoResultFound
 
+from rules.outlets import Outlet
+from rules.places import Point
 from storage import firm
 from storage.database import Database, Work
 from storage.plans import Rows
@@ -152,3 +154,12 @@ def test_a_row_without_a_number_is_added_too(database: Database) -> None:
         for _ in range(3):
             firm.save_competitors(work, [])
         assert firm.revision(work) == 3
+
+
+def test_numbers_with_a_point_are_found(database: Database) -> None:
+    outlet = Outlet("A1", "老灶台", "餐饮", "柯桥区", "", Point(30.5, 120.25), None, None)
+    with database.work() as work:
+        firm.save_outlets(work, [outlet])
+        for _ in range(3):
+            work.forget()
+            assert firm.outlets_around(work, Point(30.5, 120.25), 200.0) == [outlet]
