@@ -93,7 +93,7 @@ WORDS = st.one_of(
     st.floats().map(str),
     st.sampled_from(["x" * 100_000, "", "../../etc/passwd", "=1+1", "9" * 400, "]]>", "&#0;", "1e999", "撤销"]),
 )
-NESTED = st.integers(1, 400).map(lambda deep: "<a>" * deep + "1" + "</a>" * deep)
+NESTED = (st.integers(1, 10) | st.integers(1, 400)).map(lambda deep: "<a>" * deep + "1" + "</a>" * deep)
 ENVELOPES: list[Callable[[Messages, str], str]] = [
     lambda says, who: says.text(who, "好的"),
     lambda says, who: says.image(who, "no-such-media"),
@@ -215,11 +215,17 @@ async def test_no_polled_update_stops_the_bot_or_is_left_over(tmp_path: Path, ca
         figure("fuzzed, Telegram polling", f"{UPDATES}: {len(firm.inbox())} kept, 0 crashes, 0 left over")
 
 
-async def post_letter(client: ClientSession, url: str, signer: Signer, xml: str, at: int) -> int:
-    query, body = signer.seal(xml, timestamp=at)
-    async with client.post(url, params=query, data=body) as answer:
-        await answer.read()
-        return answer.status
+async def post_letter(client: ClientSession, url: str, signer: Signer, xml: str) -> int:
+    """Repeated, as the platforms do, while the bot cannot store it in time on a busy machine."""
+    status = 503
+    for _ in range(10):
+        query, body = signer.seal(xml, timestamp=int(time.time()))  # the guard knows no other clock
+        async with client.post(url, params=query, data=body) as answer:
+            await answer.read()
+            status = answer.status
+        if status != 503:
+            break
+    return status
 
 
 async def post_letters(
@@ -229,8 +235,7 @@ async def post_letters(
     statuses: set[int] = set()
     async with ClientSession() as client:
         for batch in batches(drawn(UPDATES, letters(says, senders))):
-            at = int(time.time())  # the guard knows no other clock
-            posts = (post_letter(client, firm.url, signer, xml, at) for xml in batch)
+            posts = (post_letter(client, firm.url, signer, xml) for xml in batch)
             statuses |= set(await asyncio.gather(*posts))
     return statuses
 
@@ -247,7 +252,8 @@ async def test_no_xml_stops_the_official_account_or_is_left_over(
         assert statuses <= {200, 400, 403}
         await settled(firm.inbox, max(120, UPDATES / 10))
         nothing_is_wrong(firm.inbox(), caplog)
-        assert await rep.says("/help")
+        await rep.says("/help")
+        assert firm.inbox()[-1].state == "done"
         figure("fuzzed, 公众号 callback", f"{UPDATES}: {len(firm.inbox())} kept, 0 crashes, 0 left over")
 
 
@@ -259,4 +265,6 @@ async def test_no_xml_stops_wecom_or_is_left_over(tmp_path: Path, caplog: pytest
         assert statuses <= {200, 400, 403}
         await settled(firm.inbox, max(120, UPDATES / 10))
         nothing_is_wrong(firm.inbox(), caplog)
+        await firm.member("wangjian").says("/help")
+        assert firm.inbox()[-1].state == "done"
         figure("fuzzed, 企业微信 callback", f"{UPDATES}: {len(firm.inbox())} kept, 0 crashes, 0 left over")
