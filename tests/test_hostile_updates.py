@@ -228,10 +228,8 @@ async def post_letter(client: ClientSession, url: str, signer: Signer, xml: str)
     return status
 
 
-async def post_letters(
-    firm: mpfirm.MpFirm | wecomfirm.WecomFirm, says: Messages, account: str, senders: tuple[str, ...]
-) -> set[int]:
-    signer = Signer(CALLBACK_TOKEN, AES_KEY, account)
+async def post_letters(firm: mpfirm.MpFirm | wecomfirm.WecomFirm, senders: tuple[str, ...]) -> set[int]:
+    says, signer = firm.platform.messages, Signer(CALLBACK_TOKEN, AES_KEY, firm.platform.app_id)
     statuses: set[int] = set()
     async with ClientSession() as client:
         for batch in batches(drawn(UPDATES, letters(says, senders))):
@@ -247,8 +245,7 @@ async def test_no_xml_stops_the_official_account_or_is_left_over(
     async with mpfirm.running(tmp_path, **mpfirm.fast()) as firm:
         rep = firm.follower(WANG_JIAN, "o-wangjian")
         firm.follower(SUN_HAO, "o-sunhao")
-        account = firm.platform.app_id
-        statuses = await post_letters(firm, Messages(account), account, ("o-wangjian", "o-sunhao", "o-nobody"))
+        statuses = await post_letters(firm, ("o-wangjian", "o-sunhao", "o-nobody"))
         assert statuses <= {200, 400, 403}
         await settled(firm.inbox, max(120, UPDATES / 10))
         nothing_is_wrong(firm.inbox(), caplog)
@@ -260,8 +257,7 @@ async def test_no_xml_stops_the_official_account_or_is_left_over(
 @pytest.mark.chaos
 async def test_no_xml_stops_wecom_or_is_left_over(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with wecomfirm.running(tmp_path) as firm:
-        says = Messages(firm.platform.app_id, firm.platform.agent_id)
-        statuses = await post_letters(firm, says, firm.platform.app_id, ("wangjian", "sunhao", "nobody"))
+        statuses = await post_letters(firm, ("wangjian", "sunhao", "nobody"))
         assert statuses <= {200, 400, 403}
         await settled(firm.inbox, max(120, UPDATES / 10))
         nothing_is_wrong(firm.inbox(), caplog)
