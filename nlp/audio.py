@@ -129,8 +129,11 @@ def _lasts_longer(data: bytes, demuxer: str, max_seconds: float) -> bool:
     """
     try:
         with av.open(io.BytesIO(data), "r", format=demuxer, metadata_errors="ignore") as container:
+            stream = container.streams.audio[0]
+            if not _MIN_SOURCE_RATE <= stream.codec_context.sample_rate <= _MAX_SOURCE_RATE:
+                return False
             left = max_seconds
-            for packet in container.demux(container.streams.audio[:1]):
+            for packet in container.demux(stream):
                 if packet.duration and packet.time_base:
                     left -= packet.duration * float(packet.time_base)
                 if left < 0:
