@@ -41,10 +41,13 @@ endif
 test-postgres: $(VENV)/.test ## run the same tests on PostgreSQL, which a pip package brings along
 	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
 
-chaos: $(VENV)/.test ## kill the whole bot 1,000 times, then send it 20,000 broken updates; hours (ARGS="--runs 50 --seed 7")
-	$(BIN)/python -m tests.chaos $(ARGS)
+chaos: $(VENV)/.test ## kill the whole bot 1,000 times on each database, then every other trouble; hours (ARGS="--runs 50")
+	$(BIN)/python -m tests.chaos kills $(ARGS)
 ifeq ($(ARGS),)
-	ZOUDIAN_FUZZ_UPDATES=20000 $(BIN)/python -m pytest tests/test_hostile_updates.py
+	$(BIN)/python -m tests.chaos kills --database postgres
+	$(BIN)/python -m tests.chaos kills --real-ear --runs 30
+	$(BIN)/python -m tests.chaos kills --real-ear --runs 30 --database postgres
+	$(BIN)/python -m tests.chaos rows
 endif
 
 install: $(VENV)/.runtime ## make the environment with what the bot needs to run

@@ -24,6 +24,8 @@ MOST_PIXELS = {"image/jpeg": 50_000_000, "image/png": 50_000_000, "image/webp": 
 _FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 # Cameras write about ten scans of a progressive JPEG; each one costs a walk over the whole picture.
 MOST_JPEG_SCANS = 100
+# Cameras write one segment of EXIF. Pillow joins what many there are byte by byte: 15 MB of them take seconds.
+MOST_JPEG_EXIF = 16
 # PDQ's authors: below this a picture has too little structure for its hash to mean anything.
 LEAST_QUALITY = 50
 # A phone without satellites writes its last known position. Farther apart than this, it says nothing of the picture.
@@ -31,6 +33,7 @@ POSITION_AGE = timedelta(minutes=30)
 YEARS = range(2010, 2100)  # any other date is a clock that was never set
 _HASH_SIDE = 512  # PDQ's authors shrink to this first; the hash itself is made from 64 x 64
 _HEX = 64
+_EXIF = b"Exif\0\0"
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -124,7 +127,7 @@ def _mime(data: bytes) -> str:
 
 def _opened(data: bytes, mime: str) -> Image.Image:
     """The picture with its header read and judged, no pixel decoded yet."""
-    if mime == "image/jpeg" and data.count(b"\xff\xda") > MOST_JPEG_SCANS:
+    if mime == "image/jpeg" and (data.count(b"\xff\xda") > MOST_JPEG_SCANS or data.count(_EXIF) > MOST_JPEG_EXIF):
         raise BadPhoto("broken")
     try:
         image = Image.open(io.BytesIO(data), formats=[_FORMATS[mime]])

@@ -126,7 +126,7 @@ async def running_on(folder: Path, small: str, staff: dict[str, int]) -> AsyncIt
                 *("unshare", "-rm", "sh", "-c", run), cwd=folder, env=environment, stdout=out, stderr=out
             )
             try:
-                await api.until(lambda: bool(api.called("getUpdates")), 90)
+                await api.until(lambda: bool(api.called("getUpdates")), 300)
                 yield api, SmallDisk(bot.pid, folder, small)
             finally:
                 _end(bot.pid)

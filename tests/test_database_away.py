@@ -15,9 +15,11 @@ import pytest
 from storage.database import Database
 from storage.migrate import migrate
 from tests import databases
+from tests.figures import figure
 from tests.telegramfirm import WANG_JIAN, apply_order, running
 
 pytestmark = [pytest.mark.chaos, databases.postgres_only]
+OUTAGE_S = float(os.environ.get("ZOUDIAN_OUTAGE_SECONDS", "2"))
 
 
 class Server:
@@ -66,7 +68,7 @@ async def test_what_comes_while_the_database_is_away_is_applied_when_it_is_back(
         await asyncio.to_thread(server.crash)
         for number in range(5):
             await firm.api.give(rep.text("/todos" if number % 2 else "/visits"))
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(max(2.0, OUTAGE_S))
         assert len(firm.api.waiting()) == 5, "nothing was acknowledged that could not be stored"
         assert len(rep.texts()) == 1
         await asyncio.to_thread(server.start)
@@ -79,3 +81,6 @@ async def test_what_comes_while_the_database_is_away_is_applied_when_it_is_back(
         assert keys == sorted(keys, key=int)
         assert len(rep.texts()) == 6
         assert took < 15
+        figure(
+            "database away, PostgreSQL", f"{OUTAGE_S:.0f} s: 0 lost, 0 twice, in order, all answered {took:.1f} s later"
+        )

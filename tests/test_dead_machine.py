@@ -1,4 +1,4 @@
-"""Two machines on one PostgreSQL, each with the whole bot. One never returns, or wakes when its work has long been done.
+"""Two machines on one PostgreSQL, each with the whole bot. One never returns, or wakes when all its work is done.
 
 Nothing is shortened here: what a dead machine held is free within 30 seconds by the product's own waits. `make chaos`
 lets the stopped one sleep for a minute (ZOUDIAN_OUTAGE_SECONDS), a test until the other is done.
@@ -100,7 +100,7 @@ def running_jobs(folder: Path) -> bool:
 async def test_what_a_machine_had_that_never_returns_goes_on_elsewhere(stop: signal.Signals, tmp_path: Path) -> None:
     async with machines(tmp_path) as (api, first, _):
         given = await visits_begin(api)
-        while not await asyncio.to_thread(running_jobs, tmp_path):
+        while not await asyncio.to_thread(running_jobs, tmp_path):  # noqa: ASYNC110 - another process tells nobody
             await asyncio.sleep(0.05)
         await asyncio.sleep(random.uniform(0, NOTE_S))
         os.kill(first.pid, stop)
@@ -116,7 +116,6 @@ async def test_what_a_machine_had_that_never_returns_goes_on_elsewhere(stop: sig
         await asyncio.sleep(2)
         verdict = judge(database_url(tmp_path), tmp_path, set(given), api.sent, [before], None)
         assert verdict.faults == []
-        figure(
-            "a machine never returns" if stop is signal.SIGKILL else f"a stopped machine wakes after {OUTAGE_S:.0f} s",
-            f"{HOLDS}: all of it done elsewhere after {took:.0f} s; 0 double effects, {verdict.sent_twice} sends repeated",
-        )
+        row = "a machine never returns" if stop is signal.SIGKILL else f"a stopped machine wakes after {OUTAGE_S:.0f} s"
+        repeated = f"0 double effects, {verdict.sent_twice} sends repeated"
+        figure(row, f"{HOLDS}: all of it done elsewhere after {took:.0f} s; {repeated}")

@@ -3,19 +3,24 @@
 import csv
 import os
 import shutil
+import tempfile
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from openpyxl import load_workbook
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl import Workbook, load_workbook
 
 import texts
 from bot.cli import SAMPLE_FIRM, main
 from reports.columns import COLUMNS, MASTER
-from reports.export import WORKBOOK, WouldOverwrite, export_firm, may_write
+from reports.export import WORKBOOK, WouldOverwrite, _write_table, export_firm, may_write
 from reports.firm_import import FirmData, compare, read_firm, save_firm
+from reports.sheets import undefused
 from rules.anomalies import Anomaly, Finding
 from rules.confirmations import Settled, Verdict
 from rules.evidence import Grade, Level, Photo, Place, PlaceKind, Reason
@@ -44,6 +49,13 @@ HOSTILE = (
     "'=1+1",
     "＝1+1",
     "#N/A",
+)
+MOST_COLUMNS = max(len(columns) for columns in COLUMNS.values())
+RUNS = st.builds(
+    lambda quotes, mark, rest: quotes + mark + rest,
+    st.text("'", max_size=2),
+    st.sampled_from("=+-@\t\r\n＝＋－＠"),
+    st.text(max_size=20) | st.sampled_from(["cmd|' /C calc'!A0", 'HYPERLINK("http://x.example")', "1+1"]),
 )
 
 
@@ -241,6 +253,25 @@ def test_no_cell_becomes_a_formula(database: Database, tmp_path: Path, words: st
         assert {cell.data_type for cell in cells} == {"s"}
         hostile = next(cell for cell in cells if str(cell.value).strip() == words.strip())
         assert hostile.quotePrefix or words == "#N/A"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(RUNS | st.text(max_size=20), min_size=MOST_COLUMNS, max_size=MOST_COLUMNS))
+def test_no_text_in_any_column_of_any_table_is_run(words: list[str]) -> None:
+    book = Workbook(write_only=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for table, columns in COLUMNS.items():
+            row = tuple(words[: len(columns)])
+            _write_table(Path(folder) / f"{table}.csv", book.create_sheet(table), table, [row])
+            with (Path(folder) / f"{table}.csv").open(encoding="utf-8-sig", newline="") as file:
+                (written,) = list(csv.reader(file))[1:]
+            assert [cell for cell in written if cell[:1] in set("=+-@\t\r\n＝＋－＠")] == []
+            assert [undefused(cell) for cell in written] == [undefused(cell) for cell in row]
+        book.save(Path(folder) / "all.xlsx")
+        with zipfile.ZipFile(Path(folder) / "all.xlsx") as parts:
+            sheets = [parts.read(name) for name in parts.namelist() if name.startswith("xl/worksheets/")]
+    assert len(sheets) == len(COLUMNS)
+    assert not [sheet for sheet in sheets if b"<f>" in sheet or b"<f " in sheet or b't="e"' in sheet]
 
 
 def test_cells_that_a_workbook_cannot_hold_do_not_stop_the_export(database: Database, tmp_path: Path) -> None:

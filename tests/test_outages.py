@@ -2,8 +2,9 @@
 
 import asyncio
 import errno
+import os
 import random
-import sqlite3
+import sys
 import threading
 import time
 from datetime import timedelta
@@ -20,9 +21,11 @@ from storage.database import Database, will_pass
 from storage.tables import NoteRow, OccurrenceRow
 from tests.botapi.troubles import Trouble
 from tests.databases import sqlite_only
+from tests.figures import figure
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, TelegramFirm, firm_tools, running, sample_database
 
 SENT = b'{"ok": true, "result": {"message_id": 9, "date": 1, "chat": {"id": 501, "type": "private"}, "text": "..."}}'
+OUTAGE_S = float(os.environ.get("ZOUDIAN_OUTAGE_SECONDS", "3"))
 
 
 class Slow:
@@ -45,13 +48,13 @@ def quick_to_give_up(database: Database) -> None:
 
 async def locked(firm: TelegramFirm, seconds: float) -> None:
     """Somebody else holds the file: an administrator's shell, a virus scanner."""
-    other = sqlite3.connect(str(firm.database.url.database), isolation_level=None)
-    try:
-        other.execute("begin immediate")
-        await asyncio.sleep(seconds)
-        other.execute("rollback")
-    finally:
-        other.close()
+    held = "import sqlite3, sys; sqlite3.connect(sys.argv[1], isolation_level=None).execute('begin exclusive'); input()"
+    other = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", held, str(firm.database.url.database)), stdin=asyncio.subprocess.PIPE
+    )
+    await asyncio.sleep(seconds)
+    other.kill()
+    await other.wait()
 
 
 @sqlite_only
@@ -61,15 +64,19 @@ async def test_the_database_is_locked_and_nothing_is_lost_or_said_twice(tmp_path
         quick_to_give_up(firm.database)
         reps = [firm.link(WANG_JIAN, 501), firm.link(SUN_HAO, 502)]
         await firm.api.give(*(rep.photo(f"{rep.person.id}-{number}") for number in range(2) for rep in reps))
-        lock = asyncio.ensure_future(locked(firm, 3))
+        lock = asyncio.ensure_future(locked(firm, max(3.0, OUTAGE_S)))
         for number in range(2, 4):
             await firm.api.give(*(rep.photo(f"{rep.person.id}-{number}") for rep in reps))
             await asyncio.sleep(0.7)
         await lock
         freed = time.monotonic()
         await firm.api.until(lambda: all("共 4 张" in " ".join(rep.texts()) for rep in reps), 8)
-        assert time.monotonic() - freed < 5 + 2, "ready within five seconds, and two for eight photos"
+        back = time.monotonic() - freed
+        assert back < 5 + 2, "ready within five seconds, and two for eight photos"
         await firm.idle()
+        figure(
+            "database locked, SQLite", f"{OUTAGE_S:.0f} s: 0 lost, 0 twice, in order, all answered {back:.1f} s later"
+        )
         assert {row.state for row in firm.inbox()} == {"done"}
         assert {row.tries for row in firm.inbox()} == {0}
         for rep in reps:

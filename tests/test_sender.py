@@ -35,6 +35,7 @@ from storage.database import Database
 from storage.files import LocalFiles
 from storage.outbox import MAX_TRIES, Outgoing
 from storage.people import Account
+from tests import databases
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, sample_database
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -324,3 +325,29 @@ async def test_a_channel_is_sent_to_no_faster_than_it_allows(tmp_path: Path) -> 
     desk.database.close()
     assert desk.platform.heard("501") == [*"012345"]
     assert took >= 0.4 * 0.9  # two at once, then four more a tenth of a second apart
+
+
+@databases.postgres_only
+async def test_what_another_process_sent_meanwhile_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """This one was stopped for long, here by its own pace, between taking a message and sending it."""
+    monkeypatch.setattr(bot.sender, "SURE_SECONDS", 0.2)
+    platform = Platform(Pace(whole=Rate(100, 100), chat=Rate(1, 1)))
+    desk = Desk(tmp_path, platform)
+    await desk.sender.start()
+    try:
+        desk.queue("一")
+        other = desk.queue("二")
+        async with asyncio.timeout(20):
+            while not platform.took:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        with desk.database.work() as work:
+            outbox.sent(work, other, desk.clock(), "another's")
+        desk.queue("三")
+        await desk.until_settled("501")
+        assert platform.heard("501") == ["一", "三"]
+    finally:
+        await desk.sender.stop()
+        desk.database.close()

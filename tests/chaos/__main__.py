@@ -6,6 +6,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +19,16 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tests.figures import FILE, figure
+
 if TYPE_CHECKING:
     from tests.chaos.kills import Kill, Outcome, Template
+
+
+ON_SQLITE = tuple(
+    f"tests/test_{name}.py" for name in ("outages", "disk_full", "hostile_updates", "hostile_media", "export")
+)
+ON_POSTGRES = tuple(f"tests/test_{name}.py" for name in ("database_away", "dead_machine", "many_processes"))
 
 
 @click.group()
@@ -53,6 +62,26 @@ def kills(
     seed = SystemRandom().randrange(10**6) if seed is None else seed
     killing = Killing(runs, seed, database, real_ear, at_once, minutes)
     sys.exit(asyncio.run(killing.all([only] if only is not None else range(1 if plans else runs), plans)))
+
+
+@main.command()
+@click.option("--messages", default=100_000, show_default=True, help="Of the run that looks at memory.")
+def rows(messages: int) -> None:
+    """Everything but the kills, as long as it was promised: outages of a minute, 20,000 fuzzed messages, memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "figures"
+        long = {**os.environ, "ZOUDIAN_OUTAGE_SECONDS": "60", "ZOUDIAN_FUZZ_UPDATES": "20000", FILE: str(table)}
+        python = [sys.executable, "-m"]
+        runs = [
+            ([*python, "pytest", "-q", *ON_SQLITE], long),
+            ([*python, "pytest", "-q", *ON_POSTGRES], {**long, "ZOUDIAN_TEST_DATABASE": "postgres"}),
+            ([*python, "tests.hostile_media"], long),
+            ([*python, "bench.soak", "--messages", str(messages)], long),
+        ]
+        ends = [subprocess.run(run, env=environment, check=False).returncode for run, environment in runs]
+        click.echo("| test | figure |\n| --- | --- |")
+        click.echo(table.read_text(encoding="utf-8") if table.exists() else "")
+    sys.exit(1 if any(ends) else 0)
 
 
 def choose(database: str) -> None:
@@ -100,11 +129,13 @@ class Killing:
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop)
             await asyncio.gather(*(self._some(template, clean, left, plans) for _ in range(self.at_once)))
-        click.echo(
-            f"{self.database}: {self.count} runs, {self.killed} kills, {self.bad} bad; runs with a message sent twice, "
+        told = (
+            f"{self.count} runs, {self.killed} kills, {self.bad} bad; runs with a message sent twice, "
             f"by first kill: {dict(self.twice.most_common()) or 0}; {time.monotonic() - self.began:.0f} s; "
             f"seed {self.seed}"
         )
+        click.echo(f"{self.database}: {told}")
+        figure(f"kill -9, {self.database}", told)
         return 1 if self.bad else 0
 
     async def _some(self, template: "Template", clean: "Outcome", left: Iterator[int], plans: tuple[str, ...]) -> None:
