@@ -165,8 +165,8 @@ def test_progress_ends_at_the_steps_that_were_told(tmp_path: Path) -> None:
 
 
 def test_a_real_firms_database_is_not_written_to(tmp_path: Path) -> None:
-    url = database_url(tmp_path, "real.db")
     database = open_migrated(tmp_path, "real.db")
+    url = database_url(tmp_path, "real.db")
     with database.work() as work:
         people.save_employees(work, [Employee("E1", "王建", Role.REP, ("柯桥区",))])
     before = everything(database)
