@@ -24,7 +24,8 @@ from av.audio.stream import AudioStream
 from PIL import Image
 
 from handlers.photos import BadPhoto, read_photo
-from nlp.audio import BadAudio, decode
+from nlp.audio import decode
+from nlp.sound_limits import BadAudio
 
 MEGABYTES = 300
 CLIP = Path(__file__).parent / "media" / "speech" / "clips" / "note00.ogg"
