@@ -6,6 +6,7 @@ import click
 
 from bot.cli import DATA_PROBLEM, readable_database, say, settings_of, stop
 from rules.calibration import calibrate as compare
+from rules.people import Part, system
 from storage import calibration
 
 
@@ -21,7 +22,7 @@ def calibrate(context: click.Context, minutes: int, days: int, channel: str | No
     """
     settings = settings_of(context)
     now = datetime.now(UTC)
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         found = calibration.pairs(work, now - timedelta(days=days), timedelta(minutes=minutes))
     newest: dict[str, calibration.Pair] = {}
     for pair in found:

@@ -11,6 +11,7 @@ from bot import spooled_requests
 from bot.cli import DATA_PROBLEM, USAGE, readable_database, say, settings_of, stop
 from bot.settings import Settings
 from bot.spooled_requests import Request
+from rules.people import Part, system
 from storage import set_aside
 from storage.set_aside import Item
 
@@ -30,7 +31,7 @@ def dead() -> None:
 def list_(context: click.Context, as_json: bool) -> None:
     """列出每一条：编号、是什么、谁的、什么时候、试了几次、为什么。不显示消息内容。"""
     settings = settings_of(context)
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         found = set_aside.listed(work)
     if as_json:
         click.echo(json.dumps([_plain(item) for item in found], ensure_ascii=False, indent=2))
@@ -69,7 +70,7 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
     if bool(names) == everything:
         stop(USAGE, "dead.which")
     with readable_database(settings) as (database, running):
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             known = {item.name: item for item in set_aside.listed(work)}
         unknown = [name for name in names if name not in known]
         if unknown:
@@ -88,7 +89,7 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
             spooled_requests.spool(settings.data_dir / "requests", request)
             click.echo(say("dead.soon", count=len(chosen)))
             return
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             done = spooled_requests.carry_out(work, request, datetime.now(UTC))
     click.echo(say("dead.dropped" if reason else "dead.retried", count=done))
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
+from rules.people import Part, system
 from storage import health
 from storage.database import Database
 from storage.migrate import current, knows, newest
@@ -115,7 +116,7 @@ def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> 
             yield Finding("bad", "doctor.damaged", {"detail": found[:3]})
         else:
             yield Finding("fine", "doctor.whole")
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         seen = health.look(work, now)
     yield from _waiting(seen, now, running=running)
     if seen.dead:

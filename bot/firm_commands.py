@@ -31,7 +31,7 @@ from reports.columns import COLUMNS
 from reports.export import WouldOverwrite, export_firm, may_write
 from reports.firm_import import Change, FirmData, ImportRefused, compare, read_firm, save_firm
 from reports.firm_rows import RowProblem
-from rules.people import Employee
+from rules.people import Employee, Part, system
 from storage import migrate as migrations
 from storage import people
 from storage.database import Database, Work
@@ -57,11 +57,11 @@ def import_(context: click.Context, folder: Path, dry_run: bool) -> None:
         if not len(data):
             stop(DATA_PROBLEM, "import.nothing")
         if dry_run:
-            with database.read() as work:
+            with database.read(system(Part.CONSOLE)) as work:
                 changes = compare(work, data)
         else:
             with (
-                database.work() as work,
+                database.work(system(Part.CONSOLE)) as work,
                 progress_bar(len(data), "import.saving") as bar,
             ):
                 changes = save_firm(work, data, lambda done, total: bar.update(done - bar.pos))
@@ -70,7 +70,7 @@ def import_(context: click.Context, folder: Path, dry_run: bool) -> None:
 
 
 def _read(database: Database, folder: Path) -> FirmData:
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         staff = people.staff(work)
     try:
         return read_firm(folder, staff)
@@ -134,7 +134,7 @@ def export(context: click.Context, folder: Path, force: bool) -> None:
     _check_room(folder, force)
     with (
         readable_database(settings) as (database, _),
-        database.read(long=True) as work,
+        database.read(system(Part.CONSOLE), long=True) as work,
         progress_bar(len(COLUMNS), "export.writing") as bar,
     ):
         try:
@@ -186,7 +186,7 @@ def invite(
         stop(USAGE, "invite.not_both")
     now = datetime.now(UTC)
     with _links(settings, channel, bot_name, hours) as link_of, readable_database(settings) as (database, running):
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             if folder is None:
                 invited = [_person(work, who or "")]
             else:
@@ -209,7 +209,7 @@ def _keep(database: Database, settings: Settings, made: Sequence[people.Invite],
             invite_spool.spool(settings.data_dir / "invites", invite)
         click.echo(say("invite.soon"))
         return
-    with database.work() as work:
+    with database.work(system(Part.CONSOLE)) as work:
         for invite in made:
             people.keep_invite(work, invite)
 

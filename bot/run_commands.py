@@ -27,6 +27,7 @@ from handlers.tools import Tools
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
 from reports.firm_import import ImportRefused, read_firm, save_firm
+from rules.people import Part, system
 from storage.database import Database
 from storage.files import LocalFiles, open_files
 from storage.migrate import migrate
@@ -216,7 +217,7 @@ def throw_away_firm(settings: Settings, folder: Path) -> Iterator[tuple[Database
             except ImportRefused as refused:
                 problem = refused.problems[0]
                 stop(DATA_PROBLEM, "replay.bad_firm", folder=folder, detail=problem)
-            with database.work() as work:
+            with database.work(system(Part.CONSOLE)) as work:
                 save_firm(work, data)
             yield database, tools_of(settings, LocalFiles(home / "files"))
         finally:

@@ -10,6 +10,7 @@ from bot.rendering import render
 from handlers.messages import Incoming, Kind
 from handlers.wire import incoming_from_plain
 from rules.limits import Limits
+from rules.people import Part, system
 from storage import evidence, inbox, outbox, people
 from storage.database import Database, Work
 from storage.files import FileLost, Files
@@ -24,7 +25,7 @@ def stored_script(
 ) -> Iterator[str]:
     """The lines of a script; with `media` the photos and sounds are written there too. Raises NoSuchConversation."""
     zone = ZoneInfo(limits.time_zone)
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         found = _conversations(work, conversation)
         if not found:
             raise NoSuchConversation(conversation)

@@ -128,7 +128,7 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
         if rep is None or not sees_rep(scope, rep):
             continue
         turn.say("alert.rep", name=rep.name, district="、".join(rep.districts))
-        last = figures.last_visits(turn.work, scope, code, LAST_VISITS)
+        last = figures.last_visits(turn.work, code, LAST_VISITS)
         if not last:
             turn.say("alert.no_visits")
         for visit in last:

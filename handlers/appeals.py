@@ -29,7 +29,7 @@ def file(turn: Turn, visit_id: int, words: str) -> None:
         turn.say("stale.gone")
         return
     appeal_id = evidence.add_appeal(turn.work, Appeal(visit_id, turn.employee.code, words[:500], turn.now))
-    outlet = firm.outlet(turn.work, visit.outlet or "")
+    outlet = firm.sign(turn.work, visit.outlet or "")
     reasons = [Say(f"reason.{reason.code}", dict(reason.values)) for reason in visit.grade.reasons]
     say = Say(
         "appeal.to_manager",

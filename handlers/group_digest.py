@@ -31,7 +31,8 @@ def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> 
     """The lines about one manager's own part of the firm."""
     scope = scope_of(manager)
     reps = [person for person in staff if person.active and person.role is Role.REP and sees_rep(scope, person)]
-    visits = figures.visits_on(work, scope, day)
+    with work.narrowed(scope):
+        visits = figures.visits_on(work, day)
     closed = [visit for visit in visits if visit.state is State.CLOSED]
     per_rep = Counter(visit.rep for visit in visits)
     outcomes = Counter(visit.outcome for visit in closed if visit.outcome is not None)

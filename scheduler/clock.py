@@ -11,6 +11,7 @@ from datetime import datetime
 
 from handlers import reminders, voice_notes
 from handlers.tools import Tools
+from rules.people import Part, system
 from scheduler.daily import recurring_pushes
 from storage.database import Database
 
@@ -24,7 +25,7 @@ def tick(database: Database, tools: Tools, now: datetime) -> int:
 
     Several processes may tick: what one is at, the others leave to it.
     """
-    with database.work() as work:
+    with database.work(system(Part.CLOCK)) as work:
         made = 0
         if work.if_free("tick"):
             made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
@@ -73,5 +74,5 @@ class Clock:
 
 def listen_to_kept_notes(database: Database, now: datetime) -> int:
     """At start, with a model at hand: the notes that waited for one are heard."""
-    with database.work() as work:
+    with database.work(system(Part.CLOCK)) as work:
         return voice_notes.listen_again(work, now)

@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from handlers import alerts as handler_alerts
 from handlers import group_digest, rules_watch
 from rules.limits import Limits
+from rules.people import Part, system
 from storage import alerts
 from storage.database import Database, Work
 
@@ -73,13 +74,13 @@ def recurring_pushes(database: Database, limits: Limits, now: datetime) -> int:
 def _make_due(push: Recurring, database: Database, limits: Limits, now: datetime) -> int:
     """One push for each of its due moments. A first start owes nothing of the past."""
     zone = ZoneInfo(limits.time_zone)
-    with database.work() as work:
+    with database.work(system(Part.CLOCK)) as work:
         last = alerts.last_due(work, push.name, now)
     made = 0
     for due in due_times(push.trigger(limits), last, now):
         day = due.astimezone(zone).date()
         late = now - due > timedelta(hours=limits.alert_catch_up_hours)
-        with database.work() as work:
+        with database.work(system(Part.CLOCK)) as work:
             if alerts.occurred(work, push.name, day, due, "late" if late else "made", now) and not late:
                 made += push.make(work, day, now, limits)
     return made

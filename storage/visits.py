@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import bindparam, insert, select, update
 
 from rules.evidence import Grade, Level, Reason
+from rules.people import Errand
 from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
 from storage.tables import VisitChangeRow, VisitRow, plain
@@ -69,7 +70,9 @@ def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
 
 
 def uses_outlet(work: Work, outlet: str) -> bool:
-    return work.session.scalar(select(VisitRow.id).where(VisitRow.outlet == outlet).limit(1)) is not None
+    """Whether anybody's visit is at this outlet."""
+    with work.beyond(Errand.NUMBER):
+        return work.session.scalar(select(VisitRow.id).where(VisitRow.outlet == outlet).limit(1)) is not None
 
 
 def add(work: Work, visit: Visit, zone: str) -> int:

@@ -23,8 +23,11 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
+from rules.people import Part, system
 from storage.database import Database
 from storage.migrate import migrate
+
+WHOLE = system(Part.CONSOLE)  # the scope in which tests put things into a database and look at them
 
 POSTGRES = os.environ.get("ZOUDIAN_TEST_DATABASE", "sqlite") == "postgres"
 SERVER = "ZOUDIAN_TEST_POSTGRES_URL"

@@ -19,6 +19,7 @@ from storage import evidence, inbox
 from storage.database import Database
 from storage.evidence import Note
 from storage.files import LocalFiles
+from tests.databases import WHOLE
 from tests.telegramfirm import delivery
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -45,7 +46,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database:
         for number in range(3):
             key = files.put(made_photo(f"门头{number}"))
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 evidence.add_note(work, Note("E101", NOW, "waiting", file=key, mime="audio/ogg"), None)
     return home
 
@@ -90,7 +91,7 @@ def test_a_backup_beside_the_writing_bot_is_one_moment(
 
     def write() -> None:
         while not stop.is_set():
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 for half in "ab":
                     inbox.accept(work, delivery("501", f"{written[0]}{half}", {"kind": "text", "text": "在"}, NOW))
             written[0] += 1

@@ -22,6 +22,7 @@ from storage import inbox, outbox, tokens
 from storage.database import Database
 from storage.health import has_wal_reset_bug, holder
 from storage.outbox import Outgoing
+from tests.databases import WHOLE
 from tests.telegramfirm import delivery
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,7 +73,7 @@ def test_no_database_is_a_fault_and_none_is_made(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(("minutes", "level"), [(0, "fine"), (2, "hint"), (11, "bad")])
 def test_what_waits_too_long_is_told(database: Database, minutes: int, level: str) -> None:
     since = datetime.now(UTC) - timedelta(minutes=minutes)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {"kind": "text", "text": WORDS}, since))
         outbox.queue(work, Outgoing("d", "telegram", "501", "reply", {"text": WORDS}, since, since))
     levels = found()
@@ -85,14 +86,14 @@ def test_what_waits_too_long_is_told(database: Database, minutes: int, level: st
 
 def test_what_waits_while_nothing_runs_is_no_fault(home: Path) -> None:
     since = datetime.now(UTC) - timedelta(days=1)
-    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work() as work:
+    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work(WHOLE) as work:
         outbox.queue(work, Outgoing("d", "telegram", "501", "reply", {}, since, since))
     assert found()["stands_still"] == "hint"
     assert zoudian("doctor").exit_code == 0
 
 
 def test_what_was_given_up_and_a_refused_token_are_told(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", None, datetime.now(UTC)))
         tokens.make_row(work, "wecom:ww1:secret-part")
         tokens.give_up(work, "wecom:ww1:secret-part", 40001, "invalid credential", datetime.now(UTC))
@@ -103,7 +104,7 @@ def test_what_was_given_up_and_a_refused_token_are_told(database: Database) -> N
 
 
 def test_a_clock_that_was_put_back_is_told(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {}, datetime.now(UTC) + timedelta(hours=1)))
     assert found()["clock_back"] == "bad"
 
@@ -153,7 +154,7 @@ def test_the_sqlite_versions_with_the_wal_reset_bug(version: tuple[int, int, int
 
 def test_everything_works_beside_zoudian_run(home: Path, tmp_path: Path) -> None:
     """The real bot in a process of its own: examined, its dead message retried, backed up, restored elsewhere."""
-    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work() as work:
+    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work(WHOLE) as work:
         late = Outgoing("d", "web", "nobody", "reply", {}, datetime.now(UTC), datetime.now(UTC))
         row = outbox.queue(work, late)
         assert row is not None

@@ -15,7 +15,7 @@ from storage import people, visits
 from storage.database import Database
 from storage.migrate import SCRIPTS, BrokenReferences, current, differences, migrate, migrate_down, newest
 from storage.tables import PlaceRow
-from tests.databases import open_database
+from tests.databases import WHOLE, open_database
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -67,7 +67,7 @@ def with_next(tmp_path: Path, script: str) -> Path:
 
 
 def save_a_visit(database: Database) -> int:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [REP])
         return visits.add(work, Visit(REP.code, NOW), "Asia/Shanghai")
 
@@ -90,7 +90,7 @@ def test_a_database_that_is_there_already_is_not_touched(database: Database) -> 
     migrate(database)
     visit = save_a_visit(database)
     migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert visits.load(work, visit) is not None
 
 
@@ -115,7 +115,7 @@ def test_a_table_others_point_to_is_remade_with_its_data_both_ways(database: Dat
             migrate_down(database, str(NEWEST), scripts)
         else:
             migrate(database, scripts)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert people.employee(work, REP.code) == REP
             assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert current(database) == NEWEST
@@ -128,7 +128,7 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_visits(database:
     migrate_down(database, "0001")
     assert current(database) == "0001"
     migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert differences(database) == []
 
@@ -149,6 +149,6 @@ def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_pa
     with pytest.raises(BrokenReferences, match="visit"):
         migrate(database, with_next(tmp_path, FORGETFUL))
     assert current(database) == NEWEST
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert people.employee(work, REP.code) == REP
         assert visits.load(work, visit) is not None

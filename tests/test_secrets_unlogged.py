@@ -15,7 +15,7 @@ from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.troubles import Trouble, flood
 from tests.botapi.updates import Person
-from tests.databases import sqlite_only
+from tests.databases import WHOLE, sqlite_only
 from tests.telegramfirm import START, WANG_JIAN, sample_database
 
 CANARIES = {
@@ -32,7 +32,7 @@ CANARIES = {
 async def test_no_secret_and_no_words_of_a_rep_are_logged_at_debug(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     database = sample_database(tmp_path / "data")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.link(work, Account("telegram", "501", "501", WANG_JIAN), START)
     database.close()
     (tmp_path / "data" / "firm.db").rename(tmp_path / "data" / "zoudian.db")

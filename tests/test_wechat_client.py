@@ -37,7 +37,7 @@ from bot.wechat_errors import (
 from bot.wechat_transport import Patience
 from storage import tokens
 from storage.database import Database
-from tests.databases import POSTGRES, database_url, open_migrated
+from tests.databases import POSTGRES, WHOLE, database_url, open_migrated
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICK = Patience(connect_s=1.0, read_s=0.5, call_s=1.0, file_s=1.0)
@@ -114,7 +114,7 @@ async def test_row_01_endless_40001_is_three_calls_and_a_sentence_for_the_operat
     async with make() as platform, api_for(platform, database) as api:
         platform.trouble(send_path(platform), Trouble(errcode=40001, times=1000))
         clock_start = datetime.now(UTC) - timedelta(hours=1)
-        with database.work() as work:  # a token that was fetched an hour ago, and is refused now
+        with database.work(WHOLE) as work:  # a token that was fetched an hour ago, and is refused now
             tokens.keep(
                 work, f"{api.account.product}:{api.account.name}", "old", clock_start, clock_start + timedelta(hours=2)
             )
@@ -229,21 +229,21 @@ def test_a_claim_is_won_by_one_and_ends_by_itself(database: Database) -> None:
     margin = timedelta(seconds=60)
 
     def claim(at: datetime, refused: str | None = None) -> bool:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return tokens.claim(work, "mp:x", at, until=at + timedelta(seconds=45), refused=refused, margin=margin)
 
     assert [claim(now), claim(now)] == [True, False]
     assert claim(now + timedelta(seconds=46))  # its holder died
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.keep(work, "mp:x", "t1", now, now + timedelta(hours=2))
     assert not claim(now)
     assert not claim(now, refused="t0")  # somebody else replaced it already
     assert claim(now, refused="t1")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.give_up(work, "mp:x", 40001, "no", now + margin)
     assert not claim(now, refused="t1")
     assert claim(now + timedelta(seconds=61), refused="t1")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.keep(work, "mp:x", "t2", now, now + timedelta(hours=2))
         assert tokens.failed(work, "mp:x", now) is None
     assert claim(now + timedelta(hours=2) - margin)  # it ends within the margin
@@ -448,7 +448,7 @@ async def test_row_04_no_call_hangs(make: Make, database: Database) -> None:
             began = time.monotonic()
             with pytest.raises(ApiNotReached):
                 await api.token()
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 tokens.keep(work, f"{api.account.product}:{api.account.name}", "t", now, now + timedelta(hours=2))
             platform.trouble("*", Trouble(slow_s=1.2, times=2))
             with pytest.raises(ApiUnsure):
@@ -456,7 +456,7 @@ async def test_row_04_no_call_hangs(make: Make, database: Database) -> None:
             with pytest.raises(ApiUnsure):
                 await api.download("media/get", {"media_id": "x"})
             assert time.monotonic() - began < 5
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 tokens.drop(work, f"{api.account.product}:{api.account.name}")
             await api.close()
     dripping.close()
@@ -544,7 +544,7 @@ async def test_a_file_past_the_limit_is_not_read(make: Make, database: Database)
             await api.download("media/get", {"media_id": media_id}, 4999)
         endless = await asyncio.start_server(_endless, "127.0.0.1", 0)
         platform.calls.clear()
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             kept = tokens.kept(work, f"{api.account.product}:{api.account.name}", datetime.now(UTC))
         assert kept is not None
         port = endless.sockets[0].getsockname()[1]

@@ -47,11 +47,11 @@ async def day(request: web.Request) -> web.StreamResponse:
     wanted = _day(request.query.get("day"), today)
 
     def find(work: Work) -> tuple[list[VisitLine], list[AlertLine], list[UndeliveredLine], dict[str, Product]]:
-        lines = day_report.visits_of_day(work, scope_of(manager), wanted)
+        lines = day_report.visits_of_day(work, wanted)
         unread = day_report.undelivered_of_day(work, manager, wanted, zone)
         return lines, day_report.alerts_of_day(work, manager, wanted), unread, _products(work)
 
-    lines, alerts, undelivered, products = await site.look(find)
+    lines, alerts, undelivered, products = await site.look(find, scope_of(manager))
     words = visitor.texts
     return data(
         {
@@ -83,9 +83,9 @@ async def one_visit(request: web.Request) -> web.StreamResponse:
 
     def find(work: Work) -> tuple[VisitDetail | None, dict[str, Product], dict[str, str]]:
         names = {person.code: person.name for person in people.staff(work)}
-        return day_report.visit_detail(work, scope_of(manager), number), _products(work), names
+        return day_report.visit_detail(work, number), _products(work), names
 
-    detail, products, names = await site.look(find)
+    detail, products, names = await site.look(find, scope_of(manager))
     if detail is None:
         raise Refusal(404, "not_found")
     return data(_detail(detail, visitor.texts, zone, products, names))
@@ -96,7 +96,7 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
     """A finding's reps with the last three visits of each, as far as this manager may see them."""
     site, (visitor, manager) = request.app[SITE], await manager_of(request)
     alert, number = _number(request, "alert"), _number(request, "number")
-    zone, scope = ZoneInfo(site.limits.time_zone), scope_of(manager)
+    zone = ZoneInfo(site.limits.time_zone)
 
     def find(work: Work) -> tuple[Finding, list[tuple[str, list[VisitLine]]], dict[str, Product]]:
         finding = day_report.finding_of(work, manager, alert, number)
@@ -104,9 +104,9 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
             raise Refusal(404, "not_found")
         staff = {person.code: person for person in people.staff(work)}
         reps = [staff[code] for code in finding.reps if code in staff]
-        return finding, [(rep.name, day_report.last_visits(work, scope, rep.code)) for rep in reps], _products(work)
+        return finding, [(rep.name, day_report.last_visits(work, rep.code)) for rep in reps], _products(work)
 
-    finding, reps, products = await site.look(find)
+    finding, reps, products = await site.look(find, scope_of(manager))
     words = visitor.texts
     return data(
         {
@@ -122,7 +122,7 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
 async def photo(request: web.Request) -> web.StreamResponse:
     site, (_, manager) = request.app[SITE], await manager_of(request)
     number = _number(request, "id")
-    file = await site.look(lambda work: figures.photo_file(work, scope_of(manager), number))
+    file = await site.look(lambda work: figures.photo_file(work, number), scope_of(manager))
     return await _file(request, file)
 
 
@@ -130,7 +130,7 @@ async def photo(request: web.Request) -> web.StreamResponse:
 async def recording(request: web.Request) -> web.StreamResponse:
     site, (_, manager) = request.app[SITE], await manager_of(request)
     number = _number(request, "id")
-    file = await site.look(lambda work: figures.note_file(work, scope_of(manager), number))
+    file = await site.look(lambda work: figures.note_file(work, number), scope_of(manager))
     return await _file(request, file)
 
 
