@@ -46,6 +46,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "dead": ("bot.dead_commands", "dead", "放弃了的消息、任务、发送：列出、重试、丢弃"),
     "backup": ("bot.upkeep_commands", "backup", "备份成一个文件，机器人不用停"),
     "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录"),
+    "audit": ("bot.audit_commands", "audit", "审计：谁看了、改了、导出了什么；核对记录有没有被动过"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
     "rules": ("bot.report_commands", "rules", "理解小结的规则准不准：按业务员的确认和更正统计"),

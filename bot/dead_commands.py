@@ -9,8 +9,10 @@ import click
 
 from bot import spooled_requests
 from bot.cli import DATA_PROBLEM, USAGE, readable_database, say, settings_of, stop
+from bot.console_trail import entry, keep
 from bot.settings import Settings
 from bot.spooled_requests import Request
+from rules.audit import Action
 from rules.people import Part, system
 from storage import set_aside
 from storage.set_aside import Item
@@ -85,6 +87,9 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
             click.echo(say("dead.none_chosen"))
             return
         request = Request(tuple((item.kind, item.id) for item in chosen), reason)
+        rows: dict[str, tuple[int | str, ...]] = {"dead": tuple(item.name for item in chosen)}
+        done_by = entry(Action.DROP if reason else Action.RETRY, rows=rows, new=reason)
+        keep(settings, database, done_by, running=running)
         if running:
             spooled_requests.spool(settings.data_dir / "requests", request)
             click.echo(say("dead.soon", count=len(chosen)))

@@ -15,11 +15,12 @@ import click
 
 from bot.app import App, utc_now
 from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, USAGE, database_of, readable_database, say, settings_of, stop
+from bot.console_trail import entry, keep, note_settings
 from bot.replay import REP, Replay, TurnLog
 from bot.script import BadScript, Line, Script, read_script
 from bot.script_check import as_json, check
 from bot.settings import Settings
-from bot.stored_chat import NoSuchConversation, stored_script
+from bot.stored_chat import NoSuchConversation, accounts_meant, stored_script
 from bot.tour import tour_start
 from bot.web_channel import WebChannel
 from bot.wiring import TEST_MODEL, has_model, make_app, set_up_logging, tools_of, web_channel
@@ -27,6 +28,7 @@ from handlers.tools import Tools
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
 from reports.firm_import import ImportRefused, read_firm, save_firm
+from rules.audit import Action
 from rules.people import Part, system
 from storage.database import Database
 from storage.files import LocalFiles, open_files
@@ -63,6 +65,7 @@ def _run(settings: Settings, started: str, *, receives: bool = True, works: bool
     with database_of(settings) as database:
         if not database.shared and not (receives and works):
             stop(USAGE, "run.needs_postgres")
+        note_settings(database, settings)
         app = make_app(settings, database, receives=receives, works=works)
         if works and not has_model(settings.transcribe):
             click.echo(say("run.no_model", model=settings.transcribe.model), err=True)
@@ -196,7 +199,11 @@ def replay(context: click.Context, script: Path, firm: Path | None, channel: str
 def transcript(context: click.Context, conversation: str, media: Path | None) -> None:
     """把存下的一段对话打印成可以重放的脚本。CONVERSATION 是姓名、工号，或「渠道:用户号」。"""
     settings = settings_of(context)
-    with readable_database(settings) as (database, _):
+    with readable_database(settings) as (database, running):
+        with database.read(system(Part.CONSOLE)) as work:
+            whose = sorted({account.employee for account in accounts_meant(work, conversation)})
+        seen: dict[str, tuple[int | str, ...]] = {"chat": (conversation,)}
+        keep(settings, database, entry(Action.VIEW, whose=whose, rows=seen), running=running)
         try:
             for line in stored_script(database, open_files(settings.files), settings.limits, conversation, media):
                 click.echo(line)

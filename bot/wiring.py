@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from bot import invite_spool, spooled_requests
+from bot import console_trail, invite_spool, spooled_requests
 from bot.app import App, utc_now
 from bot.channels import Channel
 from bot.mp_channel import CALLBACK_PATH, FileLink, MpChannel, MpSettings
@@ -120,6 +120,7 @@ def make_app(settings: Settings, database: Database, *, receives: bool = True, w
         chores=(
             lambda: invite_spool.take(database, settings.data_dir / "invites"),
             lambda: spooled_requests.take(database, settings.data_dir / "requests", utc_now()),
+            lambda: console_trail.take(database, settings.data_dir / console_trail.FOLDER),
         ),
         receives=receives,
         works=works,

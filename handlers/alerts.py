@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from handlers import trail
 from handlers.card import day_text
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn, tell
 from rules import anomalies
 from rules import visit as rules_visit
 from rules.anomalies import Finding, RepDay
+from rules.audit import Action
 from rules.evidence import Level
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
@@ -133,6 +135,8 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
             turn.say("alert.no_visits")
         for visit in last:
             turn.lines += _visit_lines(turn, visit)
+        if last:
+            trail.note(turn, Action.VIEW, whose=[code], rows=trail.rows_of(last))
 
 
 def _visit_lines(turn: Turn, visit: Visit) -> list[Say]:

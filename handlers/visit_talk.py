@@ -14,12 +14,13 @@ from handlers.visit_flow import NEW_OUTLET
 from rules import evidence as grades
 from rules import follow_up
 from rules import visit as rules_visit
+from rules.audit import Action, Entry
 from rules.confirmations import settled
 from rules.evidence import Before, Grade, Place, PlaceKind
 from rules.follow_up import FollowUp, TodoState
 from rules.outlets import Near, nearby
 from rules.visit import State, Visit
-from storage import confirmations, evidence, firm, follow_ups, visits
+from storage import audit, confirmations, evidence, firm, follow_ups, visits
 from storage.evidence import Note
 
 READABLE = ("heard", "typed")
@@ -178,6 +179,8 @@ def answer(turn: Turn, visit: Visit, step: Step, said: Said) -> None:
 
 def settle(turn: Turn, before: Visit, after: Visit) -> None:
     """Keep an answer. A closed visit that now lacks something mandatory is open again."""
+    if before.state is State.CLOSED:
+        corrected_after_closing(turn, before)
     if after.state is State.CLOSED and not rules_visit.missing(after):
         if after.outlet != before.outlet:
             after = replace(after, grade=grade(turn, after))
@@ -191,6 +194,13 @@ def settle(turn: Turn, before: Visit, after: Visit) -> None:
         after = rules_visit.reopen(after)
         keep_follow_up(turn, before, after)
     go_on(turn, changed(turn, before, after))
+
+
+def corrected_after_closing(turn: Turn, visit: Visit) -> None:
+    """What it was and became is kept with the visit; that it was touched once more is told in the audit trail."""
+    person, rows = turn.employee, {"visit": (visit.id,)}
+    entry = Entry(turn.now, person.code, person.role.value, turn.account.channel, Action.CORRECT, (visit.rep,), rows)
+    audit.add(turn.work, entry)
 
 
 def answer_outlet(turn: Turn, visit: Visit, said: Said) -> None:

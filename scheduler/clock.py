@@ -13,6 +13,7 @@ from handlers import reminders, voice_notes
 from handlers.tools import Tools
 from rules.people import Part, system
 from scheduler.daily import recurring_pushes
+from storage import audit
 from storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ def tick(database: Database, tools: Tools, now: datetime) -> int:
         made = 0
         if work.if_free("tick"):
             made = reminders.remind(work, now, tools.limits) + voice_notes.still_listening(work, now)
+            audit.seal(work)
     return made + recurring_pushes(database, tools.limits, now)
 
 

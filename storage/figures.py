@@ -1,5 +1,6 @@
 """Read-only questions about the firm's work, answered within the scope of the unit of work."""
 
+from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import select
@@ -8,6 +9,15 @@ from rules.visit import State, Visit
 from storage import visits
 from storage.database import Work
 from storage.tables import NoteRow, PhotoRow, VisitRow
+
+
+@dataclass(frozen=True, slots=True)
+class FileOf:
+    """A file of somebody's evidence: the hash it is kept under, its MIME type, and whose it is."""
+
+    file: str
+    mime: str
+    rep: str
 
 
 def visits_on(work: Work, day: date) -> list[Visit]:
@@ -29,15 +39,15 @@ def last_visits(work: Work, rep: str, limit: int = 3) -> list[Visit]:
     return [visits.visit_of(row) for row in work.session.scalars(newest)]
 
 
-def photo_file(work: Work, photo_id: int) -> tuple[str, str] | None:
-    """(content hash, MIME type) of a photo of a visit inside the scope."""
-    query = select(PhotoRow.file, PhotoRow.mime).join(VisitRow, VisitRow.id == PhotoRow.visit)
+def photo_file(work: Work, photo_id: int) -> FileOf | None:
+    """The file of a photo of a visit."""
+    query = select(PhotoRow.file, PhotoRow.mime, PhotoRow.rep).join(VisitRow, VisitRow.id == PhotoRow.visit)
     row = work.session.execute(query.where(PhotoRow.id == photo_id)).one_or_none()
-    return None if row is None else (row.file, row.mime)
+    return None if row is None else FileOf(row.file, row.mime, row.rep)
 
 
-def note_file(work: Work, note_id: int) -> tuple[str, str] | None:
-    """(content hash, MIME type) of a voice note of a visit inside the scope; a typed one has no file."""
-    query = select(NoteRow.file, NoteRow.mime).join(VisitRow, VisitRow.id == NoteRow.visit)
+def note_file(work: Work, note_id: int) -> FileOf | None:
+    """The file of a voice note of a visit; a typed one has none."""
+    query = select(NoteRow.file, NoteRow.mime, NoteRow.rep).join(VisitRow, VisitRow.id == NoteRow.visit)
     row = work.session.execute(query.where(NoteRow.id == note_id)).one_or_none()
-    return None if row is None or not row.file else (row.file, row.mime)
+    return None if row is None or not row.file else FileOf(row.file, row.mime, row.rep)

@@ -554,10 +554,10 @@ class AuditRow(Base):
     __tablename__ = "audit"
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[datetime] = mapped_column(index=True)
-    who: Mapped[str] = mapped_column(Line(40))
-    role: Mapped[str] = mapped_column(Line(20))
-    channel: Mapped[str] = mapped_column(Line(20))
-    action: Mapped[str] = mapped_column(Line(30))
+    who: Mapped[str] = mapped_column(Words)
+    role: Mapped[str] = mapped_column(Words)
+    channel: Mapped[str] = mapped_column(Words)
+    action: Mapped[str] = mapped_column(Words)
     whose: Mapped[str] = mapped_column(Words)
     rows: Mapped[str] = mapped_column(Words)
     old: Mapped[str] = mapped_column(Words)
@@ -570,4 +570,4 @@ class AuditSealRow(Base):
     __tablename__ = "audit_seal"
     position: Mapped[int] = mapped_column(BigId, primary_key=True)
     entry: Mapped[int] = mapped_column(ForeignKey("audit.id"), unique=True)
-    hash: Mapped[str] = mapped_column(Line(64))
+    hash: Mapped[str] = mapped_column(Words)

@@ -1,6 +1,6 @@
 """The manager's page: the day's visits, one visit with its evidence, the day's alerts. All of it within his scope."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,16 +15,17 @@ from reports import day as day_report
 from reports.day import AlertLine, UndeliveredLine, VisitDetail, VisitLine
 from rules import visit as rules_visit
 from rules.anomalies import Finding
+from rules.audit import Action, Entry
 from rules.evidence import Grade, Level, Photo, Place
-from rules.people import scope_of
+from rules.people import Employee, scope_of
 from rules.products import Product
 from rules.visit import Visit
-from storage import figures, firm, people
+from storage import audit, figures, firm, people
 from storage.database import Work
 from storage.evidence import Appeal, Note
 from texts import Texts
 from web.files import file_response
-from web.site import SITE, Refusal, data, manager_of, page
+from web.site import CHANNEL, SITE, Refusal, data, manager_of, page
 
 routes = web.RouteTableDef()
 
@@ -52,6 +53,7 @@ async def day(request: web.Request) -> web.StreamResponse:
         return lines, day_report.alerts_of_day(work, manager, wanted), unread, _products(work)
 
     lines, alerts, undelivered, products = await site.look(find, scope_of(manager))
+    await _seen(request, manager, {line.rep.code for line in lines}, visit=[line.visit.id for line in lines])
     words = visitor.texts
     return data(
         {
@@ -88,6 +90,9 @@ async def one_visit(request: web.Request) -> web.StreamResponse:
     detail, products, names = await site.look(find, scope_of(manager))
     if detail is None:
         raise Refusal(404, "not_found")
+    place = [detail.place.id] if detail.place is not None else []
+    notes, photos = [item.id for item in detail.notes], [item.id for item in detail.photos]
+    await _seen(request, manager, {detail.line.rep.code}, visit=[number], place=place, note=notes, photo=photos)
     return data(_detail(detail, visitor.texts, zone, products, names))
 
 
@@ -107,6 +112,8 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
         return finding, [(rep.name, day_report.last_visits(work, rep.code)) for rep in reps], _products(work)
 
     finding, reps, products = await site.look(find, scope_of(manager))
+    shown = [line for _, lines in reps for line in lines]
+    await _seen(request, manager, {line.rep.code for line in shown}, visit=[line.visit.id for line in shown])
     words = visitor.texts
     return data(
         {
@@ -120,24 +127,35 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/manager/api/photos/{id}")
 async def photo(request: web.Request) -> web.StreamResponse:
-    site, (_, manager) = request.app[SITE], await manager_of(request)
-    number = _number(request, "id")
-    file = await site.look(lambda work: figures.photo_file(work, number), scope_of(manager))
-    return await _file(request, file)
+    return await _file(request, figures.photo_file, "photo")
 
 
 @routes.get("/manager/api/notes/{id}/audio")
 async def recording(request: web.Request) -> web.StreamResponse:
+    return await _file(request, figures.note_file, "note")
+
+
+async def _file(
+    request: web.Request, find: Callable[[Work, int], figures.FileOf | None], table: str
+) -> web.StreamResponse:
+    """A file is seen through its row alone, and that row within the scope."""
     site, (_, manager) = request.app[SITE], await manager_of(request)
     number = _number(request, "id")
-    file = await site.look(lambda work: figures.note_file(work, number), scope_of(manager))
-    return await _file(request, file)
-
-
-async def _file(request: web.Request, file: tuple[str, str] | None) -> web.StreamResponse:
-    if file is None:
+    found = await site.look(lambda work: find(work, number), scope_of(manager))
+    if found is None:
         raise Refusal(404, "not_found")
-    return await file_response(request, request.app[SITE].files, *file)
+    await _seen(request, manager, {found.rep}, **{table: [number]})
+    return await file_response(request, site.files, found.file, found.mime)
+
+
+async def _seen(request: web.Request, manager: Employee, whose: Collection[str], **rows: Sequence[int]) -> None:
+    """Leave in the audit trail what is about to be shown. Nothing is shown where that fails."""
+    if not whose:
+        return
+    site = request.app[SITE]
+    kept = {name: tuple(numbers) for name, numbers in rows.items() if numbers}
+    entry = Entry(site.clock(), manager.code, manager.role.value, CHANNEL, Action.VIEW, tuple(sorted(whose)), kept)
+    await site.change(lambda work: audit.add(work, entry), scope_of(manager))
 
 
 def _undelivered(line: UndeliveredLine, words: Texts, zone: ZoneInfo) -> str:

@@ -3,9 +3,10 @@
 import sqlalchemy as sa
 from alembic import op
 
-from storage.tables import BigId, Line, Utc, Words
+revision = "0011"
+down_revision = "0009"
 
-revision, down_revision = "0011", "0009"
+_BIG_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 # The unit of work says who looks, by set_config(…, true) when its transaction begins; see storage.scope, which says the
 # same once more. A subselect is worked out once a query, not once a row.
@@ -57,22 +58,22 @@ $$ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
 def upgrade() -> None:
     op.create_table(
         "audit",
-        sa.Column("id", BigId, primary_key=True),
-        sa.Column("at", Utc(), nullable=False, index=True),
-        sa.Column("who", Line(40), nullable=False),
-        sa.Column("role", Line(20), nullable=False),
-        sa.Column("channel", Line(20), nullable=False),
-        sa.Column("action", Line(30), nullable=False),
-        sa.Column("whose", Words(), nullable=False),
-        sa.Column("rows", Words(), nullable=False),
-        sa.Column("old", Words(), nullable=False),
-        sa.Column("new", Words(), nullable=False),
+        sa.Column("id", _BIG_ID, primary_key=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, index=True),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("role", sa.Text(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("whose", sa.Text(), nullable=False),
+        sa.Column("rows", sa.Text(), nullable=False),
+        sa.Column("old", sa.Text(), nullable=False),
+        sa.Column("new", sa.Text(), nullable=False),
     )
     op.create_table(
         "audit_seal",
-        sa.Column("position", BigId, primary_key=True),
-        sa.Column("entry", BigId, sa.ForeignKey("audit.id"), nullable=False, unique=True),
-        sa.Column("hash", Line(64), nullable=False),
+        sa.Column("position", _BIG_ID, primary_key=True),
+        sa.Column("entry", _BIG_ID, sa.ForeignKey("audit.id"), nullable=False, unique=True),
+        sa.Column("hash", sa.Text(), nullable=False),
     )
     if op.get_bind().dialect.name == "postgresql":
         _raise_wall()
