@@ -1,4 +1,4 @@
-"""The audit trail in a chat: what a turn leaves in it, and 谁看过我, by which a rep reads who looked at the own data."""
+"""The audit trail in a chat: what a turn leaves in it, and 谁看过我: a rep reads who looked at the own data."""
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta

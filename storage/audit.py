@@ -50,8 +50,8 @@ _OPEN_LATELY = _OPEN.where(_AUDIT.c.id > _NEWEST_SEALED - _LATE)
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a look at the whole chain found. `broken` names the first entry that is not as it was sealed, `why`:
-    changed, gone, order. `head` is the hash of the newest link: written down elsewhere, it proves that none is missing at the
-    end. `unsealed`: entries that wait for their link.
+    changed, gone, order. `head` is the hash of the newest link: written down elsewhere, it proves that none is missing
+    at the end. `unsealed`: entries that wait for their link.
     """
 
     sealed: int

@@ -65,8 +65,8 @@ _SET_SCOPE = (
     "set_config('zoudian.districts', %s, true)"
 )
 _IS_THERE: dict[str, Select[Any]] = {
-    name: select(column("id")).select_from(table(name)).where(column("id") == bindparam("row_id"))
-    for name in ("visit", "account")
+    name: select(column(key)).select_from(table(name)).where(column(key) == bindparam("row_id"))
+    for name, key in (("visit", "id"), ("account", "id"), ("outlet", "code"))
 }
 
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
@@ -176,8 +176,8 @@ class Work:
             raw.execute(f"SELECT {_SET_SCOPE}", walls.settings(self._scope))
         self._told = self._scope
 
-    def sees(self, table: str, row_id: int) -> bool:
-        """Whether a visit or account is in the scope."""
+    def sees(self, table: str, row_id: int | str) -> bool:
+        """Whether a visit, an account or an outlet is in the scope."""
         if self.memo.get((table, row_id)) is not None:
             return True
         return self._connection.execute(_IS_THERE[table], {"row_id": row_id}).first() is not None

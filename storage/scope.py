@@ -256,12 +256,14 @@ def _check(
     table: str,
     rows: Iterable[Mapping[str, Any]],
     is_new: bool,
-    sees: Callable[[str, int], bool],
+    sees: Callable[[str, int | str], bool],
 ) -> None:
     """A rep writes what is the rep's own; a manager what is the manager's own, or belongs to a visit of the team. A
     row of a visit or account belongs to one that is in the scope.
     """
     owner, (column, whole) = _OWNER.get(table), _BELONGS.get(table, ("", ""))
+    if table == "follow_up" and scope.reach is Reach.TEAM:
+        column = whole = "outlet"  # the district is the outlet's
     for row in rows:
         belongs = row.get(column) if column else None
         if belongs is not None and not sees(whole, belongs):

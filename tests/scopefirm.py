@@ -1,11 +1,15 @@
 """A firm of three districts with rows in every table, and who may see which of them, worked out in plain Python."""
 
+import atexit
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import psycopg
@@ -25,11 +29,12 @@ from storage import alerts, audit, confirmations, evidence, firm, follow_ups, in
 from storage.database import Database, Work
 from storage.evidence import Appeal, Note
 from storage.inbox import Delivery
+from storage.migrate import migrate
 from storage.outbox import Outgoing
 from storage.people import Account, Question
 from storage.scope import SCOPED
 from storage.tables import Base
-from tests.databases import POSTGRES, WHOLE, database_url, open_migrated, server
+from tests.databases import POSTGRES, WHOLE, database_url, server
 
 NOW = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 ZONE = "Asia/Shanghai"
@@ -110,7 +115,7 @@ def _visit(work: Work, rep: Employee, account: Account, outlet: str | None) -> N
     assert visit is not None
     key = f"{rep.code}{outlet or ''}".encode().hex().ljust(64, "0")
     shot = Photo(key, began, phash="0" * 64)
-    picture = {"mime": "image/png", "size": (1, 1), "phash_quality": 100, "inbox": None}
+    picture: dict[str, Any] = {"mime": "image/png", "size": (1, 1), "phash_quality": 100, "inbox": None}
     photo = evidence.add_photo(work, rep.code, number, shot, **picture)
     evidence.add_photo(work, rep.code, None, shot, **picture)
     heard = Note(rep.code, began, "heard", number, key, "audio/ogg", 5.0, f"{rep.name}说{outlet}")
@@ -152,9 +157,8 @@ def seen_by(scope: Scope, rows: dict[str, dict[Any, dict[str, Any]]]) -> dict[st
     if scope.reach is Reach.ALL:
         return {name: set(found) for name, found in rows.items()}
     visit_ok = {key for key, row in rows["visit"].items() if _visit_seen(scope, row, rows["outlet"])}
-    places = {
-        row["answers"]["place"]["value"] for key, row in rows["visit"].items() if key in visit_ok and row["answers"]
-    }
+    seen = [row["answers"] for key, row in rows["visit"].items() if key in visit_ok]
+    places = {answers["place"]["value"] for answers in seen if answers}
     own_accounts = {key for key, row in rows["account"].items() if scope.who and row["employee"] == scope.who}
 
     def ok(name: str, key: Any, row: dict[str, Any]) -> bool:
@@ -194,31 +198,37 @@ def _team(scope: Scope, rep: str) -> bool:
     return any(scope.holds(district, rep) for district in BY_CODE[rep].districts or ("",))
 
 
+@cache
+def _template() -> str:
+    """The URL of a closed database with the firm in it, to be copied."""
+    folder = Path(mkdtemp(prefix="zoudian-scope-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    url = database_url(folder, keep=True)
+    database = Database(url)
+    migrate(database)
+    with database.work(WHOLE) as work:
+        build(work)
+    database.close()
+    return url
+
+
 @contextmanager
 def whole_firm(folder: Path) -> Iterator[Database]:
-    database = open_migrated(folder, "whole.db")
+    database = Database(database_url(folder, "whole.db", like=_template()))
     try:
-        with database.work(WHOLE) as work:
-            build(work)
         yield database
     finally:
         database.close()
 
 
 @contextmanager
-def only(folder: Path, whole: Database, person: Employee, name: str) -> Iterator[Database]:
+def only(folder: Path, whole: Database, person: Employee) -> Iterator[Database]:
     """A copy of the firm in which the rows outside of somebody's scope never were."""
     with whole.read(WHOLE) as work:
         rows = dump(work)
     kept = seen_by(scope_of(person), rows)
     gone = {table: [key for key in found if key not in kept[table]] for table, found in rows.items()}
-    copied = folder / name
-    copied.mkdir()
-    database = open_migrated(copied)
-    with database.work(WHOLE) as work:
-        build(work)
-    database.close()
-    url = database_url(copied)
+    url = database_url(folder, "only.db", like=_template())
     key = {table: Base.metadata.tables[table].primary_key.columns.keys()[0] for table in gone}
     if POSTGRES:
         admin = make_url(server()).set(database=make_url(url).database).render_as_string(hide_password=False)
