@@ -118,6 +118,9 @@ def _inside(database: Database, now: datetime, *, running: bool, deep: bool) -> 
             yield Finding("fine", "doctor.whole")
     with database.read(system(Part.CONSOLE)) as work:
         seen = health.look(work, now)
+        unbound = health.unbound_role(work)
+    if unbound is not None:
+        yield Finding("hint", "doctor.role_unbound", {"name": unbound})
     yield from _waiting(seen, now, running=running)
     if seen.dead:
         yield Finding("hint", "doctor.dead", {"count": seen.dead})

@@ -68,6 +68,7 @@ _IS_THERE: dict[str, Select[Any]] = {
     name: select(column(key)).select_from(table(name)).where(column(key) == bindparam("row_id"))
     for name, key in (("visit", "id"), ("account", "id"), ("outlet", "code"))
 }
+_WHOSE = select(column("employee")).select_from(table("account")).where(column("id") == bindparam("row_id"))
 
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
 _SQLITE_TROUBLE = (
@@ -177,7 +178,11 @@ class Work:
         self._told = self._scope
 
     def sees(self, table: str, row_id: int | str) -> bool:
-        """Whether a visit, an account or an outlet is in the scope."""
+        """Whether a visit, an account or an outlet is in the scope; an account that is the own, where that is asked."""
+        if table == walls.OWN_ACCOUNT:
+            known = self.memo.get(("account", row_id))
+            whose = known.employee if known is not None else self._connection.scalar(_WHOSE, {"row_id": row_id})
+            return bool(whose == self.scope.who)
         if self.memo.get((table, row_id)) is not None:
             return True
         return self._connection.execute(_IS_THERE[table], {"row_id": row_id}).first() is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, column, func, or_, select, table
 
 from storage import jobs
 from storage.database import Database, Work
@@ -62,6 +62,18 @@ def look(work: Work, now: datetime) -> Health:
         newest=session.scalar(select(func.max(InboxRow.received_at))),
         token_troubles=tuple((name, trouble or "") for name, trouble in troubles),
     )
+
+
+def unbound_role(work: Work) -> str | None:
+    """The role that the bot connects as, where row-level security does not bind it; None where it does."""
+    if work.dialect != "postgresql":
+        return None
+    roles = table("pg_roles", column("rolname"), column("rolsuper"), column("rolbypassrls"))
+    unbound = or_(roles.c.rolsuper, roles.c.rolbypassrls)
+    name: str | None = work.run(
+        select(roles.c.rolname).where(roles.c.rolname == func.current_user(), unbound)
+    ).scalar_one_or_none()
+    return name
 
 
 def sqlite_version() -> str:

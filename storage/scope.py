@@ -22,6 +22,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from rules.people import Reach, Scope
 
 WORK: Final = "zoudian_work"  # the execution option that names the unit of work
+OWN_ACCOUNT: Final = "own account"  # what somebody was asked is nobody else's, not the manager's either
 WHO: Final = "z_who"
 DISTRICTS: Final = "z_districts"
 
@@ -109,7 +110,7 @@ _OWNER: Final = {
 }
 _BELONGS: Final[dict[str, tuple[str, str]]] = {
     **{name: ("visit", "visit") for name in ("visit_change", "confirmation", "photo", "note", "appeal", "follow_up")},
-    "question": ("account", "account"),
+    "question": ("account", OWN_ACCOUNT),
 }
 
 

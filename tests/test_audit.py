@@ -29,8 +29,12 @@ TEXT = st.text(max_size=8)
 STORED = st.builds(Stored, st.integers(1, 9), st.just(NOW), TEXT, TEXT, TEXT, st.just("view"), TEXT, TEXT, TEXT, TEXT)
 
 
-def entry(who: str = "M1", action: Action = Action.EXPORT, *whose: str, minutes: int = 0, **more: str) -> Entry:
-    return Entry(NOW + timedelta(minutes=minutes), who, "area_manager", "web", action, whose, {"visit": (1, 2)}, **more)
+def entry(
+    who: str = "M1", action: Action = Action.EXPORT, *whose: str, minutes: int = 0, old: str = "", new: str = ""
+) -> Entry:
+    return Entry(
+        NOW + timedelta(minutes=minutes), who, "area_manager", "web", action, whose, {"visit": (1, 2)}, old, new
+    )
 
 
 @given(STORED, STORED, TEXT, TEXT)
@@ -180,7 +184,7 @@ bot: 最近 30 天没有别人看过您的数据。
 
 
 def test_a_rep_asks_who_saw_the_own_data(tmp_path: Path) -> None:
-    alert = "at: 2026-11-23 18:00\nas 吴经理: [tap 柯桥区 · 过短]\nas 王建: 谁看过我\n"
+    alert = "at: 2026-11-23 18:00\nas 吴经理: [tap 柯桥区 拜访过短]\nas 王建: 谁看过我\n"
     with played(tmp_path, VISIT + alert) as replay:
         asked = [said.text for turn in replay.turns if turn.line.text == "谁看过我" for said in turn.said]
         with replay.database.read(WHOLE) as work:

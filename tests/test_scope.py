@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, make_url, select, update
 from sqlalchemy.exc import DatabaseError, NoResultFound
 
 import reports
@@ -49,12 +49,12 @@ from storage import (
     rep_figures,
     visits,
 )
-from storage.database import Work
+from storage.database import Database, Work
 from storage.evidence import Appeal, Note
 from storage.people import Question
 from storage.scope import SCOPED, NoScope, OutOfScope, settings
 from storage.tables import Base, OutletRow, VisitRow
-from tests.databases import WHOLE, postgres_only
+from tests.databases import WHOLE, postgres_only, server
 from tests.scopefirm import NOW, REPS, STAFF, ZONE, dump, only, seen_by, whole_firm
 
 SINCE = datetime(2000, 1, 1, tzinfo=UTC)
@@ -118,6 +118,7 @@ READS: dict[str, Call] = {
     "follow_ups.of_visit": each(follow_ups.of_visit, NUMBERS),
     "follow_ups.overdue_counts": lambda work: follow_ups.overdue_counts(work, CODES, DAY),
     "health.look": lambda work: health.look(work, NOW),
+    "health.unbound_role": health.unbound_role,
     "people.staff": people.staff,
     "people.employee": each(people.employee, CODES),
     "people.employee_named": each(people.employee_named, CODES),
@@ -406,6 +407,17 @@ def test_the_second_wall_holds_for_raw_sql(tmp_path: Path) -> None:
                     assert found == seen[name], (person.code, name)
             raw.rollback()
             assert raw.execute("select count(*) from visit").fetchone() == (0,), "a setting ends with its transaction"
+
+
+@postgres_only
+def test_the_tests_connect_as_a_role_that_the_second_wall_binds(tmp_path: Path) -> None:
+    with whole_firm(tmp_path) as whole, whole.read(WHOLE) as work:
+        assert health.unbound_role(work) is None
+    name = make_url(server()).set(database=whole.url.database, drivername="postgresql+psycopg")
+    superuser = Database(name.render_as_string(hide_password=False))
+    with superuser.read(WHOLE) as work:
+        assert health.unbound_role(work) == (name.username or "postgres")
+    superuser.close()
 
 
 @postgres_only

@@ -23,7 +23,7 @@ MAY_BE_RAW = {
     "storage/scope.py": "spells the conditions",
     "storage/migrate.py": "changes tables, for the whole firm",
     "storage/backup.py": "copies the file as it is, for the whole firm",
-    "storage/health.py": "reads the file for damage; its counts go through a scope",
+    "storage/health.py": "reads the file for damage, and pg_roles; its counts go through a scope",
     "storage/job_procrastinate.py": "Procrastinate's own tables",
     "storage/tables.py": "the condition of a partial index",
     "storage/outbox.py": "a constant that the planner must see, in the post office",
