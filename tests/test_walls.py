@@ -4,9 +4,8 @@ are used where they are listed here, each with its reason, and nowhere else.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 from rules.people import Errand, Part
 
@@ -62,11 +61,11 @@ PARTS = {
 AT_THE_CONSOLE = {"CONSOLE"}  # everything else in bot: commands, and the bot's own rehearsals
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for room in ROOMS:
-        for path in sorted((ROOT / room).rglob("*.py")):
-            if "migrations" not in path.parts:
-                yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
+    """Every module of the product by its path, migrations left out."""
+    paths = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py")) if "migrations" not in path.parts]
+    return tuple((path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths)
 
 
 def names(tree: ast.Module) -> set[str]:
@@ -118,12 +117,10 @@ def test_the_ways_out_of_a_scope_are_these() -> None:
     assert {errand for _, errand in found} == {errand.name for errand in Errand}
 
 
-@pytest.mark.parametrize("name", sorted(name for name, _ in modules()))
-def test_the_whole_firm_is_for_parts_that_name_themselves(name: str) -> None:
-    [tree] = [tree for known, tree in modules() if known == name]
-    found = {argument(call) for call in called(tree, "system") if call.args}
-    if name == "rules/people.py":
-        return
-    allowed = PARTS.get(name, AT_THE_CONSOLE if name.startswith("bot/") else set())
-    assert found <= allowed
-    assert found <= {part.name for part in Part}
+def test_the_whole_firm_is_for_parts_that_name_themselves() -> None:
+    for name, tree in modules():
+        if name == "rules/people.py":
+            continue
+        found = {argument(call) for call in called(tree, "system") if call.args}
+        assert found <= PARTS.get(name, AT_THE_CONSOLE if name.startswith("bot/") else set()), name
+        assert found <= {part.name for part in Part}
