@@ -306,8 +306,9 @@ class Database:
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             if reads_only:
                 self.writer = self.reader
-        for engine in {id(engine.pool): engine for engine in (self.writer, self.reader)}.values():
-            walls.watch(engine)
+        walls.watch(self.writer)  # and with it the reader, where that is made of it
+        if self.reader.pool is not self.writer.pool:
+            walls.watch(self.reader)
 
     @property
     def shared(self) -> bool:
@@ -398,7 +399,7 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
         pool_size=4 if reads_only else 1,
         max_overflow=0,
         pool_timeout=60,
-        connect_args={"check_same_thread": False},
+        connect_args={"check_same_thread": False, "cached_statements": 512},  # each is spelt for several reaches
     )
 
     def prepare(dbapi: Any, _record: object) -> None:
