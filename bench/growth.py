@@ -23,7 +23,7 @@ from bot.simulated.writing import write_firm
 from storage import simulated
 from storage.database import Database
 from storage.migrate import migrate
-from tests.databases import postgres_url, sqlite_url, tidy
+from tests.databases import WHOLE, postgres_url, sqlite_url, tidy
 
 SIZES = (16, 4, 1)
 TICK = 100  # of the kernel's clock, which counts the processor's time
@@ -62,7 +62,7 @@ def main() -> None:
 
 def one(database: Database, rounds: int) -> tuple[Plan, list[Step], float]:
     """The quickest of some drives over one firm, and the processor's seconds of the server meanwhile."""
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         there = simulated.simulated(work)
     assert there is not None, "no made-up firm"
     assert there.complete, "not whole"
@@ -82,7 +82,7 @@ def server_seconds(database: Database) -> float:
     """Processor seconds so far of a PostgreSQL server on this machine, its ended processes included; 0 without one."""
     if not database.shared:
         return 0.0
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         pid = simulated.server_process(work)
     parent = _stat(pid)[1]
     ticks = 0

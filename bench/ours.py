@@ -14,7 +14,7 @@ from nlp.transcribe import Hints, NoModel, Transcript
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
 from rules.outlets import Outlet
-from rules.people import Employee, Role
+from rules.people import Employee, Part, Role, system
 from rules.places import Point
 from storage import firm, people
 from storage.database import Database
@@ -34,7 +34,7 @@ def make_firm(database: Database, chats: int) -> None:
     """The sample firm, and for each chat a rep with an outlet and a tied account."""
     migrate(database)
     numbers = range(FIRST_CHAT, FIRST_CHAT + chats)
-    with database.work() as work:
+    with database.work(system(Part.CONSOLE)) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
         people.save_employees(work, [Employee(f"B{n}", f"业务{n}", Role.REP, ("柯桥区",), "E002") for n in numbers])
         outlets = [

@@ -35,6 +35,7 @@ from storage import inbox, outbox
 from storage.database import INSERTS, Database
 from storage.files import LocalFiles
 from storage.inbox import Delivery
+from tests.databases import WHOLE
 
 START = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 NUMBERS = itertools.count(1)
@@ -145,7 +146,7 @@ def bare(database: Database, chat: str) -> Step:
     raw = {"update_id": 1, "callback_query": {"id": "1", "from": {"id": chat}, "data": "q1.0", "pad": "x" * 400}}
 
     def step() -> None:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             if work.run(_TAKE[work.dialect], key=key, raw=raw).scalar_one_or_none() is None:
                 return
             state = work.run(_READ, who=chat).scalar_one_or_none() or {"steps": 0, "answers": "答" * 200}
@@ -171,7 +172,7 @@ def prepared(database: Database, tools: Tools, chat: int) -> Step:
         )
     ):
         take(database, tools, chat, message, START + timedelta(minutes=minute))
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         question = outbox.to_chat(work, "telegram", str(chat))[-1].body["question"]
     tap = Incoming(Kind.TAP, START + timedelta(minutes=3), tapped=tap_data(question, 0))
     return lambda: take(database, tools, chat, tap, tap.at)
@@ -191,7 +192,7 @@ def take(database: Database, tools: Tools, chat: int, message: Incoming, now: da
         received_at=now,
         position=number,
     )
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         row = inbox.accept(work, delivery)
     assert row is not None
     apply(database, tools, delivery_with(delivery, row), now)

@@ -26,6 +26,7 @@ from storage.evidence import Note
 from storage.files import LocalFiles
 from storage.migrate import migrate
 from storage.people import Account
+from tests.databases import WHOLE
 
 REP = "E101"
 WARM_UP = 4  # notes a worker
@@ -41,7 +42,7 @@ def main() -> None:
     migrate(database)
     files = LocalFiles(home / "files")
     clips = [files.put(path.read_bytes()) for path in sorted((SAMPLE_FIRM / "clips").glob("*.ogg"))]
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
         account = people.link(work, Account("web", "1", "1", REP), datetime.now(UTC)).id
     rates: dict[int, list[float]] = {1: [], 2: []}
@@ -93,7 +94,7 @@ def notes_a_second(
 def put(database: Database, clips: list[str], account: int, count: int) -> None:
     """So many voice notes, each of a visit of its own, so that none waits for another."""
     now = datetime.now(UTC)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for number in range(count):
             visit = visits.add(work, Visit(rep=REP, opened_at=now, touched_at=now), "Asia/Shanghai")
             note = Note(
@@ -107,7 +108,7 @@ def until_heard(database: Database, running: list[subprocess.Popen[bytes]]) -> N
     far = datetime(1970, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
     pause = 0.05
     while True:
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             if not evidence.notes_waiting(work, far[1], far[0]):
                 return
         if any(process.poll() is not None for process in running):

@@ -5,7 +5,10 @@ from datetime import UTC, datetime, timedelta
 import click
 
 from bot.cli import DATA_PROBLEM, readable_database, say, settings_of, stop
+from bot.console_trail import entry, keep
+from rules.audit import Action
 from rules.calibration import calibrate as compare
+from rules.people import Part, system
 from storage import calibration
 
 
@@ -21,8 +24,12 @@ def calibrate(context: click.Context, minutes: int, days: int, channel: str | No
     """
     settings = settings_of(context)
     now = datetime.now(UTC)
-    with readable_database(settings) as (database, _), database.read() as work:
-        found = calibration.pairs(work, now - timedelta(days=days), timedelta(minutes=minutes))
+    with readable_database(settings) as (database, running):
+        with database.read(system(Part.CONSOLE)) as work:
+            found = calibration.pairs(work, now - timedelta(days=days), timedelta(minutes=minutes))
+        whose = sorted({pair.rep for pair in found})
+        if whose:
+            keep(settings, database, entry(Action.VIEW, whose=whose, rows={"place": ()}), running=running)
     newest: dict[str, calibration.Pair] = {}
     for pair in found:
         if channel in (None, pair.channel):

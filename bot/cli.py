@@ -48,6 +48,7 @@ _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
     "backup": ("bot.upkeep_commands", "backup", "备份成一个文件，机器人不用停"),
     "restore": ("bot.upkeep_commands", "restore", "从备份恢复到一个空的数据目录，或空的 PostgreSQL"),
     "move-to-postgres": ("bot.move_command", "move_to_postgres", "把公司从 SQLite 搬到 PostgreSQL：先核对，全对了才算"),
+    "audit": ("bot.audit_commands", "audit", "审计：谁看了、改了、导出了什么；核对记录有没有被动过"),
     "check-config": ("bot.firm_commands", "check_config", "检查设置，列出正在生效的每一项"),
     "model": ("bot.speech_commands", "model", "语音模型：下载、检查"),
     "simulate": ("bot.simulate_command", "simulate", "造一家任意大小的模拟公司，已知答案，让机器人跑一遍并计时"),

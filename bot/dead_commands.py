@@ -9,8 +9,11 @@ import click
 
 from bot import spooled_requests
 from bot.cli import DATA_PROBLEM, USAGE, readable_database, say, settings_of, stop
+from bot.console_trail import entry, keep
 from bot.settings import Settings
 from bot.spooled_requests import Request
+from rules.audit import Action
+from rules.people import Part, system
 from storage import alerts, set_aside
 from storage.alerts import Missed
 from storage.set_aside import Item
@@ -35,7 +38,7 @@ def list_(context: click.Context, as_json: bool) -> None:
     停机太久、过了时限没有补发的定时推送列在后面，只供知道。
     """
     settings = settings_of(context)
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         found = set_aside.listed(work)
         missed = alerts.missed(work, datetime.now(UTC) - MISSED_LISTED)
     if as_json:
@@ -76,7 +79,7 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
     if bool(names) == everything:
         stop(USAGE, "dead.which")
     with readable_database(settings) as (database, running):
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             known = {item.name: item for item in set_aside.listed(work)}
         unknown = [name for name in names if name not in known]
         if unknown:
@@ -91,11 +94,14 @@ def _act(settings: Settings, names: Sequence[str], *, everything: bool, reason: 
             click.echo(say("dead.none_chosen"))
             return
         request = Request(tuple((item.kind, item.id) for item in chosen), reason)
+        rows: dict[str, tuple[int | str, ...]] = {"dead": tuple(item.name for item in chosen)}
+        done_by = entry(Action.DROP if reason else Action.RETRY, rows=rows, new=reason)
+        keep(settings, database, done_by, running=running)
         if running:
             spooled_requests.spool(settings.data_dir / "requests", request)
             click.echo(say("dead.soon", count=len(chosen)))
             return
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             done = spooled_requests.carry_out(work, request, datetime.now(UTC))
     click.echo(say("dead.dropped" if reason else "dead.retried", count=done))
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
+from rules.people import Part, system
 from storage import alerts, health
 from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, fits, knows, newest
@@ -151,7 +152,7 @@ def _inside(
         return
     yield Finding("fine", "doctor.revision", {"revision": revision})
     if database.shared:
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             alive = health.alive(work, database.holder)
         running = alive.processes > 0
         yield from _who_is_alive(alive)
@@ -162,9 +163,12 @@ def _inside(
             yield Finding("bad", "doctor.damaged", {"detail": found[:3]})
         else:
             yield Finding("fine", "doctor.readable" if database.shared else "doctor.whole")
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         seen = health.look(work, now)
         missed = alerts.missed(work, now - MISSED_SHOWN)
+        unbound = health.unbound_role(work)
+    if unbound is not None:
+        yield Finding("hint", "doctor.role_unbound", {"name": unbound})
     yield from _waiting(seen, now, running=running)
     if seen.dead:
         yield Finding("hint", "doctor.dead", {"count": seen.dead})
@@ -189,7 +193,7 @@ def _server(database: Database, clock: Callable[[], datetime]) -> Iterator[Findi
     """It answered. What is due is decided by our clock, who lives by the server's: the two should agree."""
     url = database.url.render_as_string(hide_password=True)
     yield Finding("fine", "doctor.server", {"version": database.version, "url": url})
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         before = clock()
         theirs = health.server_time(work)
         ours = before + (clock() - before) / 2

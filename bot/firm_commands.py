@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import segno
 
 import texts
-from bot import invite_spool
+from bot import console_trail, invite_spool
 from bot.cli import (
     DATA_PROBLEM,
     SURROUNDINGS,
@@ -31,10 +32,14 @@ from reports.columns import COLUMNS
 from reports.export import WouldOverwrite, export_firm, may_write
 from reports.firm_import import Change, FirmData, ImportRefused, compare, read_firm, save_firm
 from reports.firm_rows import RowProblem
-from rules.people import Employee
+from rules.audit import Action, plain
+from rules.people import Employee, Part, system
 from storage import migrate as migrations
 from storage import people
 from storage.database import Database, Work
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
 
 _SHOWN_PROBLEMS = 50
 _ORIGINS = {"default": "default", "file": "file", "secret": "secret_file", "environment": "environment"}
@@ -57,20 +62,22 @@ def import_(context: click.Context, folder: Path, dry_run: bool) -> None:
         if not len(data):
             stop(DATA_PROBLEM, "import.nothing")
         if dry_run:
-            with database.read() as work:
+            with database.read(system(Part.CONSOLE)) as work:
                 changes = compare(work, data)
         else:
             with (
-                database.work() as work,
+                database.work(system(Part.CONSOLE)) as work,
                 progress_bar(len(data), "import.saving") as bar,
             ):
                 changes = save_firm(work, data, lambda done, total: bar.update(done - bar.pos))
+                counted = {one.table: {"new": one.new, "changed": one.changed} for one in changes}
+                console_trail.write(work, console_trail.entry(Action.IMPORT, new=plain(counted)))
         _tell_changes("import.preview" if dry_run else "import.done", changes)
         _tell_who_left(data)
 
 
 def _read(database: Database, folder: Path) -> FirmData:
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         staff = people.staff(work)
     try:
         return read_firm(folder, staff)
@@ -139,25 +146,41 @@ def export(
     days = (first.date() if first else date.min, last.date() if last else date(9000, 1, 1)) if first or last else None
     _check_room(folder, force)
     with (
-        readable_database(settings) as (database, _),
-        database.read(long=True) as work,
+        readable_database(settings) as (database, running),
         progress_bar(len(COLUMNS), "export.writing") as bar,
     ):
-        try:
-            counts = export_firm(
-                work,
-                folder,
-                texts.load(settings.language),
-                settings.limits.time_zone,
-                force=force,
-                days=days,
-                only_csv=only_csv,
-                progress=lambda table, rows: bar.update(1),
-            )
-        except OSError as error:
-            stop(SURROUNDINGS, "cli.cannot_write", path=folder, detail=error.strerror)
+        made = console_trail.entry(Action.EXPORT, new=folder.name)
+        console_trail.keep(settings, database, made, running=running)  # before anything can leave
+        with database.read(system(Part.CONSOLE), long=True) as work:
+            counts = _exported(work, folder, settings, bar, force=force, days=days, only_csv=only_csv)
     tables = [say("export.table", name=name, count=count) for name, count in counts.items()]
     click.echo(say("export.done", folder=folder, tables=tables))
+
+
+def _exported(
+    work: Work,
+    folder: Path,
+    settings: Settings,
+    bar: "ProgressBar[int]",
+    *,
+    force: bool,
+    days: tuple[date, date] | None,
+    only_csv: bool,
+) -> dict[str, int]:
+    words, zone = texts.load(settings.language), settings.limits.time_zone
+    try:
+        return export_firm(
+            work,
+            folder,
+            words,
+            zone,
+            force=force,
+            days=days,
+            only_csv=only_csv,
+            progress=lambda table, rows: bar.update(1),
+        )
+    except OSError as error:
+        stop(SURROUNDINGS, "cli.cannot_write", path=folder, detail=error.strerror)
 
 
 def _check_room(folder: Path, force: bool) -> None:
@@ -194,7 +217,7 @@ def invite(
         stop(USAGE, "invite.not_both")
     now = datetime.now(UTC)
     with _links(settings, channel, bot_name, hours) as link_of, readable_database(settings) as (database, running):
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             if folder is None:
                 invited = [_person(work, who or "")]
             else:
@@ -212,12 +235,15 @@ def invite(
 
 def _keep(database: Database, settings: Settings, made: Sequence[people.Invite], *, running: bool) -> None:
     """Store invites, or hand them to the bot that has the database."""
+    whose = [invite.employee for invite in made]
+    if made:
+        console_trail.keep(settings, database, console_trail.entry(Action.INVITE, whose=whose), running=running)
     if running:
         for invite in made:
             invite_spool.spool(settings.data_dir / "invites", invite)
         click.echo(say("invite.soon"))
         return
-    with database.work() as work:
+    with database.work(system(Part.CONSOLE)) as work:
         for invite in made:
             people.keep_invite(work, invite)
 

@@ -22,6 +22,7 @@ from bot.watch import Watch
 from handlers.receive import apologise, apply
 from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
+from rules.people import Part, system
 from storage import inbox, leases, people
 from storage.database import Database, will_pass
 from storage.inbox import Delivery
@@ -277,7 +278,7 @@ class Intake:
 
     def _is_wanted(self, delivery: Delivery) -> bool:
         """Whether it still waits and is of somebody we know; of a stranger nothing is fetched, let alone kept."""
-        with self._database.read() as work:
+        with self._database.read(system(Part.INTAKE)) as work:
             known = people.knows(work, delivery.channel, delivery.person.partition(":")[2])
             return known and inbox.load(work, delivery.id) is not None
 

@@ -9,6 +9,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
+from rules.people import Part, system
 from storage import people
 from storage.database import Database
 from storage.people import Invite
@@ -46,7 +47,7 @@ def take(database: Database, folder: Path) -> int:
             log.warning("%s is no invite", path.name)
             path.rename(path.with_suffix(".bad"))
             continue
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             if people.employee(work, invite.employee) is not None:
                 people.keep_invite(work, invite)
                 taken += 1

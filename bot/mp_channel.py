@@ -27,6 +27,7 @@ from bot.wechat_callback import CallbackGuard, Opened, answer_callback, cdata
 from bot.wechat_client import MAX_FILE, ApiAccount, WeChatApi
 from bot.wechat_errors import ApiError, ApiRefused, TooBig
 from handlers.messages import Media
+from rules.people import Part, system
 from storage import outbox, people, push_budget
 from storage.database import Database
 from storage.inbox import Delivery
@@ -208,7 +209,7 @@ class MpChannel:
 
         def keep() -> None:
             person = heard.delivery.chat_ref
-            with self._database.work() as work:
+            with self._database.work(system(Part.INTAKE)) as work:
                 if act is not None and people.account(work, CHANNEL, person) is not None:
                     push_budget.opened(work, CHANNEL, person, act, self._clock())
                 for outcome in heard.outcomes:

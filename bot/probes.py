@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 from bot.meters import Meters, Standing, page
 from bot.tasks import spawn
 from rules.limits import Limits
+from rules.people import Part, system
 from scheduler.daily import overdue
 from storage import gauges
 from storage.database import Database
@@ -193,11 +194,11 @@ class Probes:
         return max(lags, default=None)
 
     def _write(self) -> None:
-        with self._database.work() as work:
+        with self._database.work(system(Part.CONSOLE)) as work:
             gauges.prove_writing(work, self._database.holder)
 
     def _read(self) -> tuple[Gauges, str]:
-        with self._database.read() as work:
+        with self._database.read(system(Part.CONSOLE)) as work:
             seen = gauges.look(work, self._now(), self._channels)
         return seen, self._engine if " " in self._engine else self._database.version
 

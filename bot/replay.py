@@ -19,7 +19,7 @@ from handlers.tools import Tools
 from handlers.wire import incoming_to_plain, reply_from_plain, tap_data
 from nlp.transcribe import Transcriber
 from rules.evidence import PlaceKind
-from rules.people import Employee, Role
+from rules.people import Employee, Part, Role, system
 from rules.places import Point, gcj02_from_wgs84, to_wgs84
 from scheduler.clock import listen_to_kept_notes, tick
 from scheduler.daily import alert_trigger
@@ -84,7 +84,7 @@ class Replay:
         self._seen = 0
         self._last: Delivery | None = None
         self._begun = False
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             self.staff = {person.name: person for person in people.staff(work)}
         self._invites: dict[str, str] = {}
         self.rep = self._person(rep)
@@ -109,7 +109,7 @@ class Replay:
             return
         self._begin()
         if line.word == "invite":
-            with self.database.work() as work:
+            with self.database.work(system(Part.CONSOLE)) as work:
                 self._invites[line.text] = people.make_invite(work, self._person(line.who).code, self.clock)
             return
         if line.word in ("rep", "as", "stranger"):
@@ -147,7 +147,7 @@ class Replay:
 
     def account_of(self, name: str) -> Account:
         """Raises LookupError for a stranger."""
-        with self.database.read() as work:
+        with self.database.read(system(Part.CONSOLE)) as work:
             account = people.account(work, self.channel, self._ref(name))
         if account is None:
             raise LookupError(name)
@@ -182,7 +182,7 @@ class Replay:
         if self._begun:
             return
         self._begun = True
-        with self.database.work() as work:
+        with self.database.work(system(Part.CONSOLE)) as work:
             for person in self.staff.values():
                 if people.account(work, self.channel, person.code) is None:
                     people.link(work, Account(self.channel, person.code, person.code, person.code), self.clock)
@@ -206,21 +206,21 @@ class Replay:
         step = timedelta(microseconds=1)
         trigger = alert_trigger(self.tools.limits)
         upcoming: datetime | None = trigger.get_next_fire_time(None, (self.clock + step).astimezone(self.zone))
-        with self.database.read() as work:
+        with self.database.read(system(Part.CONSOLE)) as work:
             reminders = [todo.remind_at for todo in follow_ups.to_remind(work, moment) if todo.remind_at > self.clock]
         alerts_due = [upcoming] if upcoming is not None else []
         return min([moment, *reminders, *alerts_due])
 
     def _deliver(self, delivery: Delivery) -> int | None:
         """The inbox row, None where it was delivered before."""
-        with self.database.work() as work:
+        with self.database.work(system(Part.CONSOLE)) as work:
             row = inbox.accept(work, delivery)
         if row is not None:
             receive(self.database, self.tools, row, self.clock)
         return row
 
     def _collect(self) -> None:
-        with self.database.work() as work:
+        with self.database.work(system(Part.CONSOLE)) as work:
             fresh = [message for message in outbox.after(work, self._seen) if message.state == "due"]
             for message in fresh:
                 outbox.sent(work, message.id, self.clock, str(message.id))
@@ -352,7 +352,7 @@ class Replay:
         if word.startswith("q") and "." in word:
             return word
         account = self.account_of(self.speaker)
-        with self.database.read() as work:
+        with self.database.read(system(Part.CONSOLE)) as work:
             asked = [m for m in outbox.to_chat(work, self.channel, account.chat_ref) if m.body.get("choices")]
         texts = load(account.language)
         left = int(extra.get("back", 0))

@@ -12,6 +12,7 @@ from handlers.rules_watch import mistake_say
 from handlers.sentences import sentence
 from reports.rules_report import RulesReport, rules_report, to_json
 from rules.confirmations import ENOUGH, GOOD, Tally
+from rules.people import Part, system
 from texts import DEFAULT, load
 
 
@@ -28,7 +29,7 @@ def report(context: click.Context, since_text: str | None, as_json: bool) -> Non
     """按栏目和规则，列出业务员确认、更正了多少，准确率是多少。"""
     settings = settings_of(context)
     since = _begin_of(since_text, ZoneInfo(settings.limits.time_zone)) if since_text else None
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         found = rules_report(work, since)
     if as_json:
         click.echo(json.dumps(to_json(found), ensure_ascii=False, indent=2))

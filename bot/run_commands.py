@@ -26,6 +26,7 @@ from bot.cli import (
     settings_of,
     stop,
 )
+from bot.console_trail import entry, keep, note_settings
 from bot.logs import log_what_nobody_catches, set_up_logging
 from bot.monitor import Monitor
 from bot.probes import Probes
@@ -33,7 +34,7 @@ from bot.replay import REP, Replay, TurnLog
 from bot.script import BadScript, Line, Script, read_script
 from bot.script_check import as_json, check
 from bot.settings import Settings
-from bot.stored_chat import NoSuchConversation, stored_script
+from bot.stored_chat import NoSuchConversation, accounts_meant, stored_script
 from bot.telemetry import MissingExtra, open_sentry, open_spans
 from bot.tour import tour_start
 from bot.watch import Watch
@@ -43,6 +44,8 @@ from handlers.tools import Tools
 from nlp.speech_process import SpeechProcess
 from nlp.transcribe import Transcriber
 from reports.firm_import import ImportRefused, read_firm, save_firm
+from rules.audit import Action
+from rules.people import Part, system
 from storage.database import Database
 from storage.files import LocalFiles, open_files
 from storage.migrate import migrate
@@ -85,6 +88,7 @@ def _run(settings: Settings, started: str, *, receives: bool = True, works: bool
     with database_of(settings) as database:
         if not database.shared and not (receives and works):
             stop(USAGE, "run.needs_postgres")
+        note_settings(database, settings)
         app = make_app(settings, database, receives=receives, works=works, watch=Watch(spans))
         probes = probes_of(settings, app)
         values = settings.metrics
@@ -227,7 +231,11 @@ def replay(context: click.Context, script: Path, firm: Path | None, channel: str
 def transcript(context: click.Context, conversation: str, media: Path | None) -> None:
     """把存下的一段对话打印成可以重放的脚本。CONVERSATION 是姓名、工号，或「渠道:用户号」。"""
     settings = settings_of(context)
-    with readable_database(settings) as (database, _):
+    with readable_database(settings) as (database, running):
+        with database.read(system(Part.CONSOLE)) as work:
+            whose = sorted({account.employee for account in accounts_meant(work, conversation)})
+        seen: dict[str, tuple[int | str, ...]] = {"chat": (conversation,)}
+        keep(settings, database, entry(Action.VIEW, whose=whose, rows=seen), running=running)
         try:
             for line in stored_script(database, open_files(settings.files), settings.limits, conversation, media):
                 click.echo(line)
@@ -248,7 +256,7 @@ def throw_away_firm(settings: Settings, folder: Path) -> Iterator[tuple[Database
             except ImportRefused as refused:
                 problem = refused.problems[0]
                 stop(DATA_PROBLEM, "replay.bad_firm", folder=folder, detail=problem)
-            with database.work() as work:
+            with database.work(system(Part.CONSOLE)) as work:
                 save_firm(work, data)
             yield database, tools_of(settings, LocalFiles(home / "files"))
         finally:

@@ -9,6 +9,7 @@ from bot.replay import Replay, Said, TurnLog
 from bot.saved_lines import ALERT, saved_lines
 from bot.script import Line, Script
 from rules.follow_up import FollowUp
+from rules.people import Part, system
 from storage import evidence, firm, firm_tables, follow_ups, people
 from storage.database import Work
 from storage.visits import to_plain
@@ -59,7 +60,7 @@ def check(replay: Replay, script: Script) -> list[Mismatch]:
 
 def saved_of(replay: Replay) -> list[str]:
     """The `saved:` lines of a whole replay, the rep's actions counted."""
-    with replay.database.read() as work:
+    with replay.database.read(system(Part.CONSOLE)) as work:
         return saved_lines(work, replay.zone, actions_of(work, replay))
 
 
@@ -89,7 +90,7 @@ def actions_of(work: Work, replay: Replay) -> dict[int, int]:
 
 def as_json(replay: Replay) -> dict[str, Any]:
     """Every turn, everything that was kept, and every push."""
-    with replay.database.read() as work:
+    with replay.database.read(system(Part.CONSOLE)) as work:
         return {
             "turns": [_turn(number, turn) for number, turn in enumerate(replay.turns, 1)],
             "saved": _kept(work),

@@ -36,6 +36,7 @@ from bot.rendering import details, fits, render
 from bot.send_limits import SendLimits
 from bot.tasks import in_pool, spawn
 from bot.watch import Watch
+from rules.people import Part, system
 from storage import leases, outbox, people
 from storage.database import Database, Work, will_pass
 from storage.files import Files
@@ -287,7 +288,7 @@ class Sender:
         """The question that a typed number answers now, and what is due behind a message, where the channel cares."""
         if not _cares_what_is_around(abilities):
             return None, []
-        with self._database.read() as work:
+        with self._database.read(system(Part.SENDER)) as work:
             account = people.account_by_id(work, message.account) if message.account is not None else None
             now = self._now()
             behind = outbox.due_behind(work, message, now) if abilities.one_answer else []
@@ -375,7 +376,7 @@ class Sender:
 
     def _failed(self, batch: list[Outgoing], trouble: SendError) -> None:
         log.warning("outbox %s: %s", ", ".join(str(message.id) for message in batch), trouble)
-        with self._database.work() as work:
+        with self._database.work(system(Part.SENDER)) as work:
             for message in batch:
                 self._note_failure(work, message, trouble, self._now())
 

@@ -13,6 +13,7 @@ from bot.simulated.answers import compare
 from bot.simulated.drive import Driven, drive
 from bot.simulated.firm import LEAST_OUTLETS, MOST_DAYS, MOST_VISITS, Plan, SimulatedFirm
 from bot.simulated.writing import steps, write_firm
+from rules.people import Part, system
 from storage import simulated
 from storage.database import Database, DatabaseAway, DatabaseBusy, NoDriver
 from storage.migrate import current, migrate, newest
@@ -116,7 +117,7 @@ def _there(database: Database) -> simulated.Simulated | None:
     if known is not None and known != newest():
         stop(USAGE, "simulate.not_empty")
     migrate(database)
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         made, empty = simulated.simulated(work), simulated.empty(work)
     if made is None:
         if not empty:

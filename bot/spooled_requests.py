@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from handlers import set_aside as handling
+from rules.people import Part, system
 from storage import set_aside
 from storage.database import Database, Work
 from storage.set_aside import KINDS, Kind
@@ -57,7 +58,7 @@ def take(database: Database, folder: Path, now: datetime) -> int:
             log.warning("%s is no request", path.name)
             path.rename(path.with_suffix(".bad"))
             continue
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             changed = carry_out(work, request, now)
         path.unlink()
         log.info("operator: %s of %s rows %s", changed, len(request.rows), "dropped" if request.reason else "retried")

@@ -10,9 +10,11 @@ from bot.rendering import render
 from handlers.messages import Incoming, Kind
 from handlers.wire import incoming_from_plain
 from rules.limits import Limits
+from rules.people import Part, system
 from storage import evidence, inbox, outbox, people
 from storage.database import Database, Work
 from storage.files import FileLost, Files
+from storage.people import Account
 
 
 class NoSuchConversation(Exception):
@@ -24,7 +26,7 @@ def stored_script(
 ) -> Iterator[str]:
     """The lines of a script; with `media` the photos and sounds are written there too. Raises NoSuchConversation."""
     zone = ZoneInfo(limits.time_zone)
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         found = _conversations(work, conversation)
         if not found:
             raise NoSuchConversation(conversation)
@@ -33,15 +35,24 @@ def stored_script(
             yield from _lines(work, files, zone, channel, person, name, media)
 
 
-def _conversations(work: Work, wanted: str) -> list[tuple[str, str, str]]:
-    """(channel, person, name) of every account meant by a name, a 工号 or channel:user."""
+def accounts_meant(work: Work, wanted: str) -> list[Account]:
+    """Every account meant by a name, a 工号 or channel:user."""
     found = []
     for account in people.accounts(work):
         employee = people.employee(work, account.employee)
         person = f"{account.channel}:{account.user_ref}"
         if employee is not None and wanted in (employee.code, employee.name, person):
-            found.append((account.channel, person, employee.name))
+            found.append(account)
     return found
+
+
+def _conversations(work: Work, wanted: str) -> list[tuple[str, str, str]]:
+    """(channel, person, name) of every account meant."""
+    return [
+        (one.channel, f"{one.channel}:{one.user_ref}", person.name)
+        for one in accounts_meant(work, wanted)
+        if (person := people.employee(work, one.employee)) is not None
+    ]
 
 
 def _lines(

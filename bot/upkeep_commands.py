@@ -9,9 +9,11 @@ from pathlib import Path
 import click
 
 from bot.cli import DATA_PROBLEM, SURROUNDINGS, USAGE, opening, say, settings_of, stop
+from bot.console_trail import entry, keep
 from bot.copying import progress_bars, told_copying
 from bot.doctor import examine
 from bot.settings import Settings
+from rules.audit import Action
 from storage import backup as archives
 from storage.backup import BadBackup, Manifest, NotEmpty
 from storage.database import Database, DatabaseBusy
@@ -74,6 +76,7 @@ def backup(context: click.Context, target: Path, *, without_files: bool) -> None
         stop(DATA_PROBLEM, "backup.damaged", file=path, detail=bad.detail)
     except OSError as error:
         stop(SURROUNDINGS, "cli.cannot_write", path=target, detail=error.strerror or error)
+    keep(settings, None, entry(Action.BACKUP, new=target.name))
     _tell("backup.done", target, manifest)
     if manifest.lost:
         click.echo(say("backup.lost", count=len(manifest.lost), names=list(manifest.lost[:3])), err=True)
@@ -120,6 +123,7 @@ def restore(context: click.Context, archive: Path) -> None:
         stop(DATA_PROBLEM, f"restore.bad.{bad.reason}", file=archive, detail=bad.detail)
     except OSError as error:
         stop(SURROUNDINGS, "cli.cannot_write", path=error.filename or path, detail=error.strerror or error)
+    keep(settings, None, entry(Action.RESTORE, new=archive.name))
     _tell("restore.done", archive, manifest)
     if missing:
         click.echo(say("restore.missing", count=len(missing), names=missing[:3]), err=True)

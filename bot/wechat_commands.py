@@ -17,6 +17,7 @@ from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_setup import Look, look_at_callback, look_at_official, look_at_work
 from bot.wechat_wiring import mp_templates
 from bot.wecom_channel import CALLBACK_PATH as WECOM_PATH
+from rules.people import Part, system
 from storage import inbox, people
 
 MP_PORTS: Final = (443, 80)  # the only ones at which the platform calls a 公众号's server
@@ -49,7 +50,7 @@ def wecom_setup(context: click.Context) -> None:
         settings.language,
     )
     signer = Signer(values.token.get_secret_value(), values.aes_key.get_secret_value(), values.corp_id)
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         staff = [person for person in people.staff(work) if person.active]
 
     async def all_of_it(api: WeChatApi) -> None:
@@ -89,7 +90,7 @@ def mp_setup(context: click.Context) -> None:
             look.note(look.say("setup.passive"))
 
     _run(look, account, all_of_it)
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         staff = {person.code for person in people.staff(work) if person.active}
         linked = {one.employee for one in people.accounts(work) if one.channel == "mp"} & staff
     if not staff:
@@ -118,7 +119,7 @@ def _run(look: Look, account: ApiAccount, work: Callable[[WeChatApi], Coroutine[
 
 def _tell_heard(look: Look, settings: Settings, account: ApiAccount) -> None:
     """What the platform has brought tells more than any check from this side."""
-    with readable_database(settings) as (database, _), database.read() as work:
+    with readable_database(settings) as (database, _), database.read(system(Part.CONSOLE)) as work:
         newest = inbox.newest_of(work, account.product, account.name)
     if newest is None:
         look.note(look.say("setup.not_heard"))

@@ -22,6 +22,7 @@ from bot.wechat_client import ApiAccount
 from bot.wecom_channel import WecomChannel, WecomSettings
 from handlers.tools import Tools
 from nlp.transcribe import Transcriber
+from rules.people import Part, system
 from rules.places import Point, gcj02_from_wgs84
 from storage import inbox, jobs, outbox, people
 from storage.database import Database
@@ -145,7 +146,7 @@ async def mp_tour(
     """The same visit in a 公众号, choices by number."""
     clock = Clock(start)
     async with OfficialPlatform(followers=(OPENID,)) as platform:
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             people.link(work, Account("mp", OPENID, OPENID, REP), clock())
         account = ApiAccount("mp", platform.app_id, platform.secret, api_base=platform.base)
         settings = MpSettings(account, platform.callback_token, platform.aes_key)

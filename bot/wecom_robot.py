@@ -20,6 +20,7 @@ from bot.send_limits import KeptWindows
 from bot.wechat_errors import TOO_FAST, ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, cleaned
 from bot.wechat_transport import Transport
 from handlers.messages import Media
+from rules.people import Part, system
 from storage import people
 from storage.database import Database
 from storage.people import GROUPS, Account
@@ -105,7 +106,7 @@ class GroupRobots:
     def _tie(self) -> None:
         """Each group becomes an account of its manager; a group that is no longer set gets nothing any more."""
         now = self._clock()
-        with self._database.work() as work:
+        with self._database.work(system(Part.SENDER)) as work:
             before = {account.user_ref: account for account in people.group_accounts(work)}
             for group in self._groups:
                 manager = people.employee_named(work, group.manager)

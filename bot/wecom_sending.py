@@ -20,6 +20,7 @@ from bot.wechat_client import WeChatApi
 from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, TokenTrouble
 from bot.wecom_cards import Card, answered, card_of, numbered, question_of
 from bot.wecom_incoming import CHANNEL, USERID
+from rules.people import Part, system
 from storage import cards, people
 from storage.database import Database
 from texts import load
@@ -174,7 +175,7 @@ class WecomSending:
         """Show the cards that were answered as 已提交; how many. What cannot be done now is done at the next call."""
 
         def waiting() -> list[tuple[cards.Card, str]]:
-            with self._database.read() as work:
+            with self._database.read(system(Part.SENDER)) as work:
                 found = cards.to_end(work, self._account, self._clock())
                 return [(card, _language(people.account(work, CHANNEL, card.chat_ref))) for card in found]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from bot import invite_spool, spooled_requests
+from bot import console_trail, invite_spool, spooled_requests
 from bot.app import App, utc_now
 from bot.channels import Channel
 from bot.monitor import public_routes
@@ -63,6 +63,7 @@ def make_app(
         chores=(
             lambda: invite_spool.take(database, settings.data_dir / "invites"),
             lambda: spooled_requests.take(database, settings.data_dir / "requests", utc_now()),
+            lambda: console_trail.take(database, settings.data_dir / console_trail.FOLDER),
         ),
         receives=receives,
         works=works,

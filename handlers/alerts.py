@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from handlers import out_of_reach
+from handlers import out_of_reach, trail
 from handlers.card import day_text
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn, tell
 from rules import anomalies
 from rules import visit as rules_visit
 from rules.anomalies import Finding, RepDay
+from rules.audit import Action
 from rules.evidence import Level
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
@@ -172,7 +173,7 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
     staff = {person.code: person for person in people.staff(turn.work)}
     turn.lines.append(_finding(item))
     reps = [staff[code] for code in item.reps if code in staff and sees_rep(scope, staff[code])]
-    last = {rep.code: figures.last_visits(turn.work, scope, rep.code, LAST_VISITS) for rep in reps}
+    last = {rep.code: figures.last_visits(turn.work, rep.code, LAST_VISITS) for rep in reps}
     shown = [visit for visits in last.values() for visit in visits]
     firm.outlets_by_code(turn.work, {visit.outlet for visit in shown if visit.outlet})
     evidence.notes(turn.work, [note for visit in shown for note in visit.ids("report")])
@@ -182,6 +183,8 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
             turn.say("alert.no_visits")
         for visit in last[rep.code]:
             turn.lines += _visit_lines(turn, visit)
+        if last[rep.code]:
+            trail.note(turn, Action.VIEW, whose=[rep.code], rows=trail.rows_of(last[rep.code]))
 
 
 def _visit_lines(turn: Turn, visit: Visit) -> list[Say]:

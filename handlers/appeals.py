@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from handlers import trail
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn, tell
+from rules.audit import Action
 from rules.evidence import Grade, Level, Reason
 from rules.people import managers_over, scope_of
 from storage import evidence, firm, people, visits
@@ -29,7 +31,7 @@ def file(turn: Turn, visit_id: int, words: str) -> None:
         turn.say("stale.gone")
         return
     appeal_id = evidence.add_appeal(turn.work, Appeal(visit_id, turn.employee.code, words[:500], turn.now))
-    outlet = firm.outlet(turn.work, visit.outlet or "")
+    outlet = firm.sign(turn.work, visit.outlet or "")
     reasons = [Say(f"reason.{reason.code}", dict(reason.values)) for reason in visit.grade.reasons]
     say = Say(
         "appeal.to_manager",
@@ -65,6 +67,10 @@ def decide(turn: Turn, appeal_id: int, choice: str) -> None:
     if not evidence.decide_appeal(turn.work, appeal_id, state, turn.employee.code, turn.now):
         turn.say("appeal.decided_before")
         return
+    rows: dict[str, tuple[int | str, ...]] = {"appeal": (appeal_id,), "visit": (visit.id,)}
+    was = visit.grade.level.value if visit.grade is not None else ""
+    became = Level.VERIFIED.value if upheld else was
+    trail.note(turn, Action.DECIDE, whose=[appeal.rep], rows=rows, old=was, new=f"{state}: {became}")
     if upheld:
         grade = Grade(Level.VERIFIED, (Reason("appeal_upheld", {"manager": turn.employee.name}),))
         visits.save(turn.work, replace(visit, grade=grade))

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-from handlers import alerts, appeals, reminders
+from handlers import alerts, appeals, reminders, trail
 from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn
 from handlers.undoing import undo
 from handlers.visit_talk import around_step, changed, current_visit, go_on, grade_say, missing_fields, outlet_title
 from rules import visit as rules_visit
+from rules.audit import Action
 from rules.evidence import Level
 from rules.visit import State
 from storage import evidence, people, visits
@@ -63,6 +64,7 @@ def void_visit(turn: Turn) -> None:
         turn.say("visit.none_open")
         return
     changed(turn, visit, rules_visit.void(visit, turn.now))
+    trail.note(turn, Action.VOID, whose=[visit.rep], rows={"visit": (visit.id,)})
     turn.set_account(current_visit=None)
     turn.say("visit.voided", outlet=outlet_title(turn, visit))
 
@@ -199,5 +201,6 @@ COMMANDS: dict[str, Command] = {
     "switch": switch,
     "appeal": appeal,
     "alerts": alerts_today,
+    "seen": trail.seen_by,
     "language": change_language,
 }

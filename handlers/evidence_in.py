@@ -26,6 +26,7 @@ from nlp.guards import plain_words
 from rules import evidence as grades
 from rules.evidence import Photo, Place, PlaceKind
 from rules.outlets import Outlet, clear_match, nearby
+from rules.people import Errand
 from rules.places import Point, is_plausible, metres_between, to_wgs84
 from rules.visit import Answer, Source, State, Visit
 from storage import evidence, firm, jobs, photo_pieces, visits
@@ -102,7 +103,7 @@ def take_place(turn: Turn, sent: SentPlace, *, track: bool) -> None:
     changed(turn, before, visit)
     if track:
         return
-    outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
+    outlet = firm.sign(turn.work, visit.outlet) if visit.outlet else None
     if outlet is not None:
         turn.say("visit.at_outlet", outlet=outlet.name)
         graded = grade_of(turn, visit)
@@ -257,7 +258,7 @@ def _visit_for(turn: Turn, place: Place, current: Visit | None, *, track: bool) 
 
 def _same_spot(turn: Turn, visit: Visit, here: Place, new: Place) -> bool:
     limits = turn.tools.limits
-    outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
+    outlet = firm.sign(turn.work, visit.outlet) if visit.outlet else None
     anchor = outlet.point if outlet is not None and outlet.point is not None else here.point
     reach = limits.fence_m + (new.accuracy_m or 0.0)
     return min(metres_between(anchor, new.point), metres_between(here.point, new.point)) <= reach
@@ -312,12 +313,13 @@ def _used_before(turn: Turn, visit: int, file: str, facts: PhotoFacts) -> int | 
     """The earliest other visit that holds this picture, or nearly this picture; one taken back holds none."""
     since = turn.at - timedelta(days=REUSE_DAYS)
     bits = turn.tools.limits.near_same_bits
-    near = photo_pieces.near(turn.work, facts.phash, facts.phash_quality, file, bits, since, visit)
-    for photo, other, other_file, phash, quality in near:
-        if other_file == file or near_same(facts.phash, facts.phash_quality, phash, quality, bits):
-            holder = visits.load(turn.work, other) if other is not None else None
-            if holder is not None and holder.state is not State.VOID and photo in holder.ids("photo"):
-                return other
+    with turn.work.beyond(Errand.SAME_PHOTO):  # whoever made that visit: its number is all that leaves here
+        near = photo_pieces.near(turn.work, facts.phash, facts.phash_quality, file, bits, since, visit)
+        for photo, other, other_file, phash, quality in near:
+            if other_file == file or near_same(facts.phash, facts.phash_quality, phash, quality, bits):
+                holder = visits.load(turn.work, other) if other is not None else None
+                if holder is not None and holder.state is not State.VOID and photo in holder.ids("photo"):
+                    return other
     return None
 
 

@@ -22,7 +22,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     groups = reachable(people.group_accounts(work))
     if not groups:
         return 0
-    counted = _Counted(staff, figures.tallies_on(work, Scope(everything=True), day))
+    counted = _Counted(staff, figures.tallies_on(work, day))
     made = 0
     for group in groups:
         manager = by_code.get(group.employee)
@@ -35,7 +35,9 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
 
 def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> list[Say]:
     """The lines about one manager's own part of the firm."""
-    return _lines(work, manager, _Counted(staff, figures.tallies_on(work, scope_of(manager), day)), day)
+    with work.narrowed(scope_of(manager)):
+        tallies = figures.tallies_on(work, day)
+    return _lines(work, manager, _Counted(staff, tallies), day)
 
 
 def _lines(work: Work, manager: Employee, counted: "_Counted", day: date) -> list[Say]:

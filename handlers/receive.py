@@ -26,11 +26,12 @@ from handlers.visit_talk import (
 from handlers.wire import incoming_from_plain, read_taps
 from nlp.dates import read_window
 from nlp.understand import Understander
+from rules.people import Employee, Part, scope_of, system
 from rules.visit import State, Visit
 from storage import inbox, outbox, people, visits
 from storage.database import Database, Work
 from storage.inbox import Delivery
-from storage.people import Question
+from storage.people import Account, Question
 from texts import LANGUAGES, load
 
 log = logging.getLogger(__name__)
@@ -59,13 +60,13 @@ def apply(database: Database, tools: Tools, delivery: Delivery, now: datetime) -
     prepared = evidence_in.prepare(tools, message)
     if len(message.text) >= SHORTEST_NOTE and _is_known(database, delivery):
         tools.ear.think_ahead(database, message.text, min(message.at, now))
-    with database.work() as work:
+    with database.work(system(Part.INTAKE)) as work:
         ear = tools.ear.as_of(database, work)
         if ear is not None:
             _take(work, tools, ear, delivery, message, prepared, now)
             return
     ear = tools.ear.of(database)  # takes about a second, so it is built outside
-    with database.work() as work:
+    with database.work(system(Part.INTAKE)) as work:
         _take(work, tools, ear, delivery, message, prepared, now)
 
 
@@ -84,13 +85,13 @@ def _take(
 
 def _is_known(database: Database, delivery: Delivery) -> bool:
     """Whether somebody of the firm wrote it: what strangers say is read by nobody, a plug-in least of all."""
-    with database.read() as work:
+    with database.read(system(Part.INTAKE)) as work:
         return people.knows(work, delivery.channel, delivery.person.partition(":")[2])
 
 
 def apologise(database: Database, delivery_id: int, now: datetime) -> None:
     """A message was set aside after several tries: the person is told that it is kept and somebody will look."""
-    with database.work() as work:
+    with database.work(system(Part.INTAKE)) as work:
         joining.apologise(work, delivery_id, now)
 
 
@@ -106,12 +107,9 @@ def _apply(
     user_ref = delivery.person.partition(":")[2]
     met = people.account(work, delivery.channel, user_ref)
     account = joining.recognise(work, delivery, user_ref, now)
-    if account is not None:
-        people.alone(work, account.employee)
-        account = people.account(work, delivery.channel, user_ref)
-    employee = people.employee(work, account.employee) if account is not None else None
     if message.kind is Kind.JOIN and message.text:
         return joining.join(work, delivery, user_ref, message, now)
+    account, employee = _on_behalf_of(work, delivery.channel, account)
     if account is None or employee is None or not employee.active:
         return joining.refuse(work, delivery, user_ref, message, now)
     if message.kind is Kind.LEAVE:
@@ -131,6 +129,23 @@ def _apply(
     key = f"album:{account.id}:{message.album}" if message.album else f"in:{delivery.id}"
     turn.finish(key)
     return True
+
+
+def _on_behalf_of(work: Work, channel: str, met: Account | None) -> tuple[Account | None, Employee | None]:
+    """From here on for whoever wrote, alone with what they do: what is outside of their scope is not there."""
+    while met is not None:
+        employee = people.employee(work, met.employee)
+        if employee is None or not employee.active:
+            return met, employee
+        work.act_for(scope_of(employee))
+        people.alone(work, employee.code)
+        now = people.employee(work, employee.code)
+        account = people.account(work, channel, met.user_ref) if now == employee else None
+        if account is not None:
+            return account, employee
+        work.act_for(system(Part.INTAKE))  # while this waited, the person or whose the account is was changed
+        met = people.account(work, channel, met.user_ref)
+    return None, None
 
 
 def handle(turn: Turn, message: Incoming, prepared: Prepared) -> None:

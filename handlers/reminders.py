@@ -40,7 +40,7 @@ def remind(work: Work, now: datetime, limits: Limits) -> int:
 
 
 def _reminder(work: Work, todo: FollowUp, now: datetime, limits: Limits) -> Reply:
-    outlet = firm.outlet(work, todo.outlet)
+    outlet = firm.sign(work, todo.outlet)
     say = Say(
         "todo.remind",
         {
@@ -149,7 +149,7 @@ def mine(turn: Turn) -> None:
 
 
 def _outlet_name(work: Work, todo: FollowUp) -> str:
-    outlet = firm.outlet(work, todo.outlet)
+    outlet = firm.sign(work, todo.outlet)
     return outlet.name if outlet else todo.outlet
 
 

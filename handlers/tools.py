@@ -12,6 +12,7 @@ from nlp.firm_words import FirmWords, OutletWords, OwnWords, PhraseRule, Product
 from nlp.plugin import Plugin, understander
 from nlp.understand import Understander
 from rules.limits import Limits
+from rules.people import Part, system
 from storage import firm
 from storage.database import Database, Work
 from storage.files import Files
@@ -35,7 +36,7 @@ class Ear:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, database: Database) -> Understander:
-        with database.read() as work:
+        with database.read(system(Part.INTAKE)) as work:
             state = (database.url, firm.revision(work))
             if self._understander is not None and state == self._looked_at:
                 return self._understander

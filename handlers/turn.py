@@ -9,7 +9,7 @@ from handlers.messages import Incoming, Reply, Say
 from handlers.tools import Tools
 from handlers.wire import reply_to_plain
 from nlp.understand import Understander
-from rules.people import Employee
+from rules.people import Employee, Errand
 from storage import outbox, people
 from storage.database import Work
 from storage.outbox import Outgoing
@@ -122,13 +122,14 @@ def tell(work: Work, person: str, reply: Reply, now: datetime, dedupe_key: str, 
     A number typed next answers it, unless a visit is open: then numbers go on answering the visit's question.
     """
     made: list[int] = []
-    for account in reachable(people.accounts_of(work, person)):
-        number = ask(work, account, reply, now) if reply.choices else None
-        row = queue(work, account, reply, number, now, f"{dedupe_key}:{account.id}", intent)
-        if row is not None:
-            made.append(row)
-        if number is not None and account.current_visit is None:
-            people.save_account(work, replace(account, current_question=number))
+    with work.beyond(Errand.POST):
+        for account in reachable(people.accounts_of(work, person)):
+            number = ask(work, account, reply, now) if reply.choices else None
+            row = queue(work, account, reply, number, now, f"{dedupe_key}:{account.id}", intent)
+            if row is not None:
+                made.append(row)
+            if number is not None and account.current_visit is None:
+                people.save_account(work, replace(account, current_question=number))
     return made
 
 

@@ -3,10 +3,12 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from handlers import trail
 from handlers.messages import Say
 from handlers.turn import Turn
 from handlers.visit_talk import USABLE, go_on, keep_follow_up, understand
 from rules import visit as rules_visit
+from rules.audit import Action
 from rules.visit import Plain, State, Visit
 from storage import evidence, firm, visits
 
@@ -20,6 +22,8 @@ def undo(turn: Turn) -> None:
     change, visit_id, before = last
     now_visit = visits.load(turn.work, visit_id)
     visits.mark_undone(turn.work, change, turn.now)
+    rows: dict[str, tuple[int | str, ...]] = {"visit": (visit_id,), "visit_change": (change,)}
+    trail.note(turn, Action.UNDO, whose=[turn.employee.code], rows=rows)
     if before is None or now_visit is None:
         if now_visit is not None:
             gone = rules_visit.void(now_visit, turn.now)

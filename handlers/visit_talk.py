@@ -14,12 +14,13 @@ from handlers.visit_flow import NEW_OUTLET
 from rules import evidence as grades
 from rules import follow_up
 from rules import visit as rules_visit
+from rules.audit import Action, Entry
 from rules.confirmations import settled
 from rules.evidence import Before, Grade, Place, PlaceKind
 from rules.follow_up import FollowUp, TodoState
 from rules.outlets import Near, nearby
 from rules.visit import State, Visit
-from storage import confirmations, evidence, firm, follow_ups, visits
+from storage import audit, confirmations, evidence, firm, follow_ups, visits
 from storage.evidence import Note
 
 READABLE = ("heard", "typed")
@@ -102,7 +103,7 @@ def _card(turn: Turn, visit: Visit, notes: list[Note]) -> Reply:
 
 def _names(turn: Turn, visit: Visit) -> dict[str, str]:
     value = visit.value("outlet")
-    outlet = firm.outlet(turn.work, str(value)) if value is not None else None
+    outlet = firm.sign(turn.work, str(value)) if value is not None else None
     return {outlet.code: outlet.name} if outlet is not None else {}
 
 
@@ -114,7 +115,7 @@ def around(turn: Turn, visit: Visit) -> Around:
     if text:
         heard = turn.ear.understand(text, turn.at, [code for code, _ in named])
         codes = [item.value for item in (*((heard.outlet,) if heard.outlet else ()), *heard.outlet_candidates)]
-        known = firm.outlets_by_code(turn.work, codes)
+        known = firm.signs(turn.work, codes)
         named += [(code, known[code].name) for code in codes if code in known]
     return Around(tuple(near), tuple(dict(named).items())[:6])
 
@@ -151,7 +152,7 @@ def understand(turn: Turn, visit: Visit) -> Visit:
     heard = turn.ear.understand(text, spoken_at.astimezone(turn.tools.zone), [code for code in near if code])
     visit = proposed(visit, heard)
     if visit.outlet is not None and heard.outlet is not None and heard.outlet.value != visit.outlet:
-        other = firm.outlet(turn.work, heard.outlet.value)
+        other = firm.sign(turn.work, heard.outlet.value)
         if other is not None and heard.outlet.confidence >= 0.8:
             turn.say("visit.other_outlet_named", name=other.name)
     return visit
@@ -178,6 +179,8 @@ def answer(turn: Turn, visit: Visit, step: Step, said: Said) -> None:
 
 def settle(turn: Turn, before: Visit, after: Visit) -> None:
     """Keep an answer. A closed visit that now lacks something mandatory is open again."""
+    if before.state is State.CLOSED:
+        corrected_after_closing(turn, before)
     if after.state is State.CLOSED and not rules_visit.missing(after):
         if after.outlet != before.outlet:
             after = replace(after, grade=grade(turn, after))
@@ -193,6 +196,13 @@ def settle(turn: Turn, before: Visit, after: Visit) -> None:
     go_on(turn, changed(turn, before, after))
 
 
+def corrected_after_closing(turn: Turn, visit: Visit) -> None:
+    """What it was and became is kept with the visit; that it was touched once more is told in the audit trail."""
+    person, rows = turn.employee, {"visit": (visit.id,)}
+    entry = Entry(turn.now, person.code, person.role.value, turn.account.channel, Action.CORRECT, (visit.rep,), rows)
+    audit.add(turn.work, entry)
+
+
 def answer_outlet(turn: Turn, visit: Visit, said: Said) -> None:
     """An outlet was tapped, typed by name, or is new."""
     if said.choice == NEW_OUTLET:
@@ -206,13 +216,13 @@ def answer_outlet(turn: Turn, visit: Visit, said: Said) -> None:
         if len(candidates) == 1 and heard.outlet is not None:
             code = candidates[0].value
         elif candidates:
-            known = firm.outlets_by_code(turn.work, [item.value for item in candidates])
+            known = firm.signs(turn.work, [item.value for item in candidates])
             named = Around(
                 (), tuple((item.value, known[item.value].name) for item in candidates if item.value in known)
             )
             turn.ask(turn.tools.flow.ask(turn.tools.flow.step("outlet"), visit, named))
             return
-    outlet = firm.outlet(turn.work, code) if code else None
+    outlet = firm.sign(turn.work, code) if code else None
     if outlet is None:
         turn.say("visit.outlet.not_found", name=said.text[:40])
         ask_step(turn, visit, turn.tools.flow.step("outlet"))
@@ -231,7 +241,7 @@ def close(turn: Turn, visit: Visit) -> None:
     # The change that led here is the last one kept: closing belongs to it, so one 撤销 takes back both.
     visits.save(turn.work, closed)
     turn.set_account(current_visit=None)
-    outlet = firm.outlet(turn.work, closed.outlet or "")
+    outlet = firm.sign(turn.work, closed.outlet or "")
     minutes = int(rules_visit.duration(closed).total_seconds() // 60)
     turn.say(
         "visit.closed",
@@ -303,7 +313,7 @@ def grade(turn: Turn, visit: Visit) -> Grade | None:
     if not found:
         return None
     place = next(iter(found.values()))
-    outlet = firm.outlet(turn.work, visit.outlet) if visit.outlet else None
+    outlet = firm.sign(turn.work, visit.outlet) if visit.outlet else None
     earlier = _place_before(turn, visit)
     before = Before(earlier.point, earlier.at, earlier.accuracy_m or 0.0) if earlier is not None else None
     photos = list(evidence.photos(turn.work, visit.ids("photo")).values())

@@ -1,4 +1,4 @@
-"""A manager's day: the visits, one visit with all its evidence, and the alerts. Every look is within a Scope."""
+"""A manager's day: the visits, one visit with all its evidence, and the alerts; all within the scope of the work."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from rules.anomalies import Finding
 from rules.evidence import Level, Photo, Place
 from rules.follow_up import FollowUp
 from rules.outlets import Outlet
-from rules.people import Employee, Scope, scope_of
+from rules.people import Employee, scope_of
 from rules.places import metres_between
 from rules.visit import Outcome, Visit
 from storage import alerts, evidence, figures, firm, follow_ups, outbox, people
@@ -70,9 +70,9 @@ class DayCounts:
     districts: dict[str, int]
 
 
-def counts_of_day(work: Work, scope: Scope, day: date) -> DayCounts:
+def counts_of_day(work: Work, day: date) -> DayCounts:
     """All visits of a local day, counted without reading them."""
-    tallies = figures.tallies_on(work, scope, day)
+    tallies = figures.tallies_on(work, day)
     of_rep = {person.code: next(iter(person.districts), "") for person in people.staff(work)}
     districts: Counter[str] = Counter()
     levels: Counter[Level | None] = Counter()
@@ -90,20 +90,20 @@ def counts_of_day(work: Work, scope: Scope, day: date) -> DayCounts:
 
 
 def visits_of_day(
-    work: Work, scope: Scope, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
+    work: Work, day: date, *, district: str | None = None, skip: int = 0, most: int | None = None
 ) -> list[VisitLine]:
     """The visits of a local day (and district), in the order they were opened."""
-    return _lines(work, figures.visits_on(work, scope, day, district=district, skip=skip, most=most))
+    return _lines(work, figures.visits_on(work, day, district=district, skip=skip, most=most))
 
 
-def last_visits(work: Work, scope: Scope, rep: str, limit: int = 3) -> list[VisitLine]:
+def last_visits(work: Work, rep: str, limit: int = 3) -> list[VisitLine]:
     """A rep's latest visits, newest first."""
-    return _lines(work, figures.last_visits(work, scope, rep, limit))
+    return _lines(work, figures.last_visits(work, rep, limit))
 
 
-def visit_detail(work: Work, scope: Scope, visit_id: int) -> VisitDetail | None:
-    """One visit, or None for one that does not exist or is none of this scope's business."""
-    visit = figures.visit(work, scope, visit_id)
+def visit_detail(work: Work, visit_id: int) -> VisitDetail | None:
+    """One visit, or None for one that does not exist or is out of scope."""
+    visit = figures.visit(work, visit_id)
     if visit is None:
         return None
     line = _lines(work, [visit])[0]

@@ -32,16 +32,64 @@ class Employee:
         return self.role is not Role.REP
 
 
+class Reach(StrEnum):
+    """How far a scope goes. `TEAM`: the visits at outlets of the own districts, whoever made them."""
+
+    NOBODY = "nobody"
+    OWN = "own"
+    TEAM = "team"
+    ALL = "all"
+
+
+class Part(StrEnum):
+    """A part of the program that works for no one person, and says so."""
+
+    INTAKE = "intake"  # a message is told apart: whose it is, and whether it was an invite
+    CLOCK = "clock"  # what time brings about
+    WORKER = "worker"  # a note is listened to
+    SENDER = "sender"
+    SITE = "site"  # whose browser it is
+    CONSOLE = "console"  # whoever may run commands on the machine
+
+
+class Errand(StrEnum):
+    """For what somebody's unit of work looks beyond the own scope for a moment. There are no other ways out of it."""
+
+    SIGN = "sign"  # what stands on the sign of an outlet that a pin, a word or a visit leads to
+    CUSTOMER = "customer"  # what was said before at an outlet that is one's own now
+    SAME_PHOTO = "same_photo"  # whether a picture was used for another visit, whoever made it
+    NUMBER = "number"  # the next free number of an outlet, and whether one is still in use
+    POST = "post"  # a message to somebody else
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The part of the firm somebody may look at: whole, some districts, or one rep's own."""
+    """The part of the firm somebody may look at: whole, some districts, or one rep's own.
+
+    `who` is the employee it was made for; `part` is the part of the program instead, where it is nobody's.
+    """
 
     everything: bool = False
     districts: frozenset[str] = frozenset()
     rep: str | None = None
+    who: str = ""
+    part: Part | None = None
 
     def holds(self, district: str, rep: str) -> bool:
         return self.everything or rep == self.rep or district in self.districts
+
+    @property
+    def reach(self) -> Reach:
+        if self.everything:
+            return Reach.ALL
+        if self.rep is not None:
+            return Reach.OWN
+        return Reach.TEAM if self.who else Reach.NOBODY
+
+
+def system(part: Part) -> Scope:
+    """The whole firm, for a part of the program that names itself."""
+    return Scope(everything=True, part=part)
 
 
 def scope_of(employee: Employee) -> Scope:
@@ -49,10 +97,10 @@ def scope_of(employee: Employee) -> Scope:
     if not employee.active:
         return Scope()
     if employee.role is Role.REP:
-        return Scope(rep=employee.code)
+        return Scope(rep=employee.code, who=employee.code)
     if employee.role is Role.AREA_MANAGER:
-        return Scope(districts=frozenset(employee.districts))
-    return Scope(everything=True)
+        return Scope(districts=frozenset(employee.districts), who=employee.code)
+    return Scope(everything=True, who=employee.code)
 
 
 def managers_over(rep: Employee, staff: Collection[Employee]) -> list[Employee]:

@@ -12,7 +12,9 @@ from datetime import datetime
 
 from handlers import reminders, voice_notes
 from handlers.tools import Tools
+from rules.people import Part, system
 from scheduler.daily import recurring_pushes
+from storage import audit
 from storage.database import Database
 
 log = logging.getLogger(__name__)
@@ -27,12 +29,14 @@ def tick(database: Database, tools: Tools, now: datetime) -> int:
     """
     made, more = 0, True
     while more:
-        with database.work() as work:
+        with database.work(system(Part.CLOCK)) as work:
             more = work.if_free("tick")
             if more:
                 reminded = reminders.remind(work, now, tools.limits)
                 more = reminded == reminders.AT_A_TIME
                 made += reminded + (0 if more else voice_notes.still_listening(work, now))
+                if not more:
+                    audit.seal(work)
     return made + recurring_pushes(database, tools.limits, now)
 
 
@@ -88,5 +92,5 @@ class Clock:
 
 def listen_to_kept_notes(database: Database, now: datetime) -> int:
     """At start, with a model at hand: the notes that waited for one are heard."""
-    with database.work() as work:
+    with database.work(system(Part.CLOCK)) as work:
         return voice_notes.listen_again(work, now)

@@ -12,6 +12,7 @@ from apscheduler.triggers.cron import CronTrigger
 from handlers import alerts as handler_alerts
 from handlers import group_digest, rules_watch
 from rules.limits import Limits
+from rules.people import Part, system
 from storage import alerts
 from storage.database import Database, Work
 
@@ -89,18 +90,18 @@ def make_due(push: Recurring, database: Database, limits: Limits, now: datetime)
     later than the catch-up limit is noted, and those concerned are told once that they did not get it.
     """
     zone = ZoneInfo(limits.time_zone)
-    with database.work() as work:
+    with database.work(system(Part.CLOCK)) as work:
         last = max(alerts.last_due(work, push.name, now), now - LOOKING_BACK)
     due = [(at.astimezone(zone).date(), at) for at in due_times(push.trigger(limits), last, now)]
     made, limit = 0, now - timedelta(hours=limits.alert_catch_up_hours)
     late = [(day, at) for day, at in due if at < limit]
     if late:
-        with database.work() as work:
+        with database.work(system(Part.CLOCK)) as work:
             days = [day for day, at in late if alerts.occurred(work, push.name, day, at, alerts.LATE, now)]
             if days and push.missed is not None:
                 made += push.missed(work, days, now)
     for day, at in due[len(late) :]:
-        with database.work() as work:
+        with database.work(system(Part.CLOCK)) as work:
             if alerts.occurred(work, push.name, day, at, alerts.MADE, now):
                 made += push.make(work, day, now, limits)
     return made

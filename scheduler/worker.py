@@ -14,6 +14,7 @@ from nlp import guards
 from nlp.sound_limits import BadAudio
 from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
 from nlp.understand import Understander
+from rules.people import Part, system
 from storage import evidence, firm, jobs
 from storage.database import Database, Work
 from storage.evidence import Note
@@ -87,7 +88,7 @@ def listen(database: Database, tools: Tools, transcriber: Transcriber, job: Job)
     Our own recogniser is asked. Where it has no model or cannot hear the note, the words count that the channel itself
     recognised, if there are any; a fault of ours without them is raised, to be tried again.
     """
-    with database.read() as work:
+    with database.read(system(Part.WORKER)) as work:
         note = evidence.note(work, job.args["note"])
         hints = _hints(work, note.rep if note else "", note.seconds if note else None)
     if note is None:
@@ -144,7 +145,7 @@ def _by_us(tools: Tools, transcriber: Transcriber, note: Note, hints: Hints) -> 
 
 def take_back(database: Database, tools: Tools, now: datetime, silent: float = jobs.SILENT_SECONDS) -> None:
     """Give back what dead workers left; of a note that killed its worker five times the rep is told."""
-    with database.work() as work:
+    with database.work(system(Part.WORKER)) as work:
         for job in jobs.recover(work, silent):
             _given_up(work, tools, tools.ear.of(database), job, now)
 
@@ -248,7 +249,7 @@ def _hints(work: Work, rep: str, seconds: float | None) -> Hints:
 
 def _finish(database: Database, tools: Tools, job: Job, heard: Heard, now: datetime) -> None:
     ear = tools.ear.of(database)
-    with database.work() as work:
+    with database.work(system(Part.WORKER)) as work:
         if jobs.still_ours(work, job):
             note_heard(work, tools, ear, job.args["note"], job.args["account"], heard, now, job.args.get("inbox"))
             jobs.finished(work, job)
@@ -256,7 +257,7 @@ def _finish(database: Database, tools: Tools, job: Job, heard: Heard, now: datet
 
 def _failed(database: Database, tools: Tools, job: Job, now: datetime, error: str) -> None:
     ear = tools.ear.of(database)
-    with database.work() as work:
+    with database.work(system(Part.WORKER)) as work:
         if jobs.still_ours(work, job) and jobs.failed(work, job, now, error):
             _given_up(work, tools, ear, job, now)
 

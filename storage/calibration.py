@@ -28,6 +28,7 @@ class Pair:
     fix_channel: str
     fix_at: datetime
     accuracy_m: float | None
+    rep: str = ""
 
 
 def pairs(work: Work, since: datetime, within: timedelta) -> list[Pair]:
@@ -62,6 +63,7 @@ def pairs(work: Work, since: datetime, within: timedelta) -> list[Pair]:
                 fix_channel,
                 fix.at,
                 fix.accuracy_m,
+                pin.rep,
             )
         )
     return found

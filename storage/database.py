@@ -21,14 +21,29 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Executable, create_engine, event, func, make_url, select, text
+from sqlalchemy import (
+    Executable,
+    Select,
+    bindparam,
+    column,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    table,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import ArgumentError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.orm import Session
 
+from rules.people import Errand, Part, Reach, Scope, system
+from storage import scope as walls
 from storage.plans import Plans
+from storage.scope import Dialects, NoScope
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
 
@@ -43,6 +58,20 @@ _POSTGRES_OPTIONS = {
 }
 _POSTGRES_CONNECTIONS = 8  # kept open; as many again while it is busy
 
+
+# Of what `Work.memo` holds, who somebody is: found out before the scope is known.
+_WHO = frozenset({"account", "account of", "employee"})
+_SET_SCOPE = (
+    "set_config('zoudian.scope', %s, true), set_config('zoudian.who', %s, true), "
+    "set_config('zoudian.districts', %s, true)"
+)
+_IS_THERE: dict[str, Select[Any]] = {
+    name: select(column(key)).select_from(table(name)).where(column(key) == bindparam("row_id"))
+    for name, key in (("visit", "id"), ("account", "id"), ("outlet", "code"))
+}
+_WHOSE: Select[Any] = (
+    select(column("employee")).select_from(table("account")).where(column("id") == bindparam("row_id"))
+)
 
 _DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE)
 _SQLITE_TROUBLE = (
@@ -72,18 +101,101 @@ class NoDriver(Exception):
 
 
 class Work:
-    """One unit of work: one transaction. Only `Database.work` commits it."""
+    """One unit of work: one transaction, on behalf of one scope. Only `Database.work` commits it."""
 
-    def __init__(self, connection: Connection, plans: Plans) -> None:
+    def __init__(self, connection: Connection, dialects: Dialects, plans: Plans, scope: Scope | None) -> None:
         self.memo: dict[object, Any] = {}  # plain objects this transaction read or wrote, by what they are
         self._connection = connection
-        self._plans = plans
+        self._dialects, self._plans = dialects, plans
         self._driver: Any = connection.connection.driver_connection
-        heard = connection.dispatch
-        # Whoever listens to statements hears of all of them: then none goes past SQLAlchemy.
-        self._planned = not (heard.before_execute or heard.before_cursor_execute or heard.after_cursor_execute)
+        # Whoever else listens to statements hears of all of them: then none goes past SQLAlchemy.
+        self._planned = not walls.overheard(connection)
         self._session: Session | None = None
         self._afterwards: list[Callable[[], None]] = []
+        self._told: Scope | None = None  # the scope that PostgreSQL's policies go by
+        connection.execution_options(**{walls.WORK: self})
+        self._set_scope(scope)
+
+    @property
+    def scope(self) -> Scope:
+        """On whose behalf this is done. Raises NoScope where nobody was named."""
+        if self._scope is None:
+            raise NoScope
+        return self._scope
+
+    def act_for(self, scope: Scope) -> None:
+        """Go on for somebody in particular, once it is known for whom. What was read before is read anew, but for who
+        it is: the account and the employee.
+        """
+        if scope == self._scope:
+            return
+        if self._session is not None:
+            self._session.flush()
+            self._session.expunge_all()
+        self.memo = {key: known for key, known in self.memo.items() if isinstance(key, tuple) and key[0] in _WHO}
+        self._set_scope(scope)
+
+    @contextmanager
+    def beyond(self, errand: Errand) -> Iterator[None]:
+        """Look beyond the scope for a moment. What was read there is forgotten; its caller hands on what may be known.
+        Where the whole firm is in the scope anyway, nothing changes.
+        """
+        scope = self.scope
+        if scope.reach is Reach.ALL:
+            yield
+            return
+        kept = self.memo
+        self.memo = dict(kept)
+        self._away(errand, Scope(everything=True, who=scope.who))
+        try:
+            yield
+        finally:
+            self._away(errand, scope)
+            self.memo = kept
+
+    @contextmanager
+    def narrowed(self, scope: Scope) -> Iterator[None]:
+        """Within what somebody may see, for a moment: a part of the program makes something for them."""
+        before = self.scope
+        self.act_for(scope)
+        try:
+            yield
+        finally:
+            self.act_for(before)
+
+    def _away(self, _errand: Errand, scope: Scope) -> None:
+        if self._session is not None:
+            self._session.flush()
+            self._session.expunge_all()
+        self._set_scope(scope)
+
+    def _set_scope(self, scope: Scope | None) -> None:
+        self._scope = scope
+        self.scope_values = walls.values(scope)
+        self._connection.dialect = self._dialects.of(self._connection.engine, None if scope is None else scope.reach)
+
+    def tell_server(self) -> None:
+        """Let PostgreSQL's policies know the scope, where they do not yet."""
+        if self._told != self._scope and self.dialect == "postgresql":
+            self._connection.exec_driver_sql(f"SELECT {_SET_SCOPE}", walls.settings(self._scope))
+            self._told = self._scope
+
+    def begin(self) -> None:
+        """Tell PostgreSQL the scope together with the beginning of the transaction, in one journey."""
+        raw: Any = self._connection.connection.driver_connection
+        with raw.pipeline():
+            raw.execute(f"SELECT {_SET_SCOPE}", walls.settings(self._scope))
+        self._told = self._scope
+
+    def sees(self, table: str, row_id: int | str) -> bool:
+        """Whether a visit, an account or an outlet is in the scope; an account that is the own, where that is asked."""
+        if table == walls.OWN_ACCOUNT:
+            known = self.memo.get(("account", row_id))
+            whose = known.employee if known is not None else self._connection.scalar(_WHOSE, {"row_id": row_id})
+            return bool(whose == self.scope.who)
+        if self.memo.get((table, row_id)) is not None:
+            return True
+        return self._connection.execute(_IS_THERE[table], {"row_id": row_id}).first() is not None
 
     @property
     def dialect(self) -> str:
@@ -102,10 +214,15 @@ class Work:
         as storage.plans.Rows. What the session has not flushed it misses, and objects of the session do not notice
         what it writes: a table is written by the one or the other.
         """
-        plan = self._plans.of(statement, self._connection.dialect, values) if self._planned else None
-        if plan is not None:
-            return plan.run(self._connection, self._driver, values)
-        return self._connection.execute(statement, values)
+        plan = self._plans.of(statement, self._connection.dialect, tuple(values)) if self._planned else None
+        if plan is None:
+            return self._connection.execute(statement, values)
+        if plan.touches:
+            if plan.changes and self.scope.reach is not Reach.ALL:
+                walls.check(self.scope, plan.changes, [plan.given(values)], plan.is_insert, self.sees)
+            self.tell_server()
+            values = {**values, **self.scope_values} if plan.limited else values
+        return plan.run(self._connection, self._driver, values)
 
     def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """As `run`, for each of several sets of values; nothing for none."""
@@ -123,8 +240,14 @@ class Work:
 
         On SQLite every transaction that may write is alone anyway.
         """
-        if self.dialect == "postgresql":
+        if self.dialect != "postgresql":
+            return
+        if self._told == self._scope:
             self._connection.execute(select(func.pg_advisory_xact_lock(_lock_number(name))))
+            return
+        both = f"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0)), {_SET_SCOPE}"  # one journey instead of two
+        self._connection.exec_driver_sql(both, (name, *walls.settings(self._scope)))
+        self._told = self._scope
 
     def if_free(self, name: str) -> bool:
         """As `alone`, but without waiting: False when somebody else is at it."""
@@ -191,7 +314,7 @@ class Database:
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self.timed: Callable[[float], None] | None = None  # told the seconds of each transaction that committed
         self._lock = None
-        self._plans = Plans()
+        self._plans, self._dialects = Plans(), Dialects()
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
         elif self.url.get_backend_name() == "sqlite":
@@ -207,6 +330,9 @@ class Database:
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             if reads_only:
                 self.writer = self.reader
+        walls.watch(self.writer)  # and with it the reader, where that is made of it
+        if self.reader.pool is not self.writer.pool:
+            walls.watch(self.reader)
 
     @property
     def shared(self) -> bool:
@@ -214,10 +340,16 @@ class Database:
         return self.url.get_backend_name() != "sqlite"
 
     @contextmanager
-    def work(self) -> Iterator[Work]:
-        """A transaction that may write; commits when the block ends cleanly, else rolls back."""
+    def work(self, scope: Scope | None = None) -> Iterator[Work]:
+        """A transaction that may write; commits when the block ends cleanly, else rolls back.
+
+        Without a scope it is for the post office and the engine room alone: every table that holds the firm's data
+        (storage.scope.SCOPED) raises NoScope.
+        """
         began = time.perf_counter()
-        with self.writer.begin() as connection, closing(Work(connection, self._plans)) as work:
+        with self.writer.begin() as connection, closing(self.on(connection, scope)) as work:
+            if scope is not None and self.shared:
+                work.begin()
             yield work
             work.flush()
         if self.timed is not None:
@@ -225,22 +357,26 @@ class Database:
         work.committed()
 
     @contextmanager
-    def read(self, *, long: bool = False) -> Iterator[Work]:
+    def read(self, scope: Scope | None = None, *, long: bool = False) -> Iterator[Work]:
         """A consistent look at the database; writing in it is an error. `long`: minutes may pass between queries."""
-        with self.reader.begin() as connection, closing(Work(connection, self._plans)) as work:
+        with self.reader.begin() as connection, closing(self.on(connection, scope)) as work:
+            if scope is not None and self.shared:
+                work.begin()
             if long and self.shared:
                 connection.execute(text("set local idle_in_transaction_session_timeout = 0"))
             yield work
 
     @contextmanager
     def connection(self) -> Iterator[Connection]:
-        """The writing connection itself, for migrations."""
-        with self.writer.begin() as connection:
+        """The writing connection itself, for migrations: the whole firm, and raw SQL."""
+        with self.writer.begin() as connection, closing(self.on(connection, system(Part.CONSOLE))) as work:
+            if self.shared:
+                work.begin()
             yield connection
 
-    def on(self, connection: Connection) -> Work:
+    def on(self, connection: Connection, scope: Scope | None) -> Work:
         """A unit of work within a transaction that is open already, which somebody else commits."""
-        return Work(connection, self._plans)
+        return Work(connection, self._dialects, self._plans, scope)
 
     @property
     def version(self) -> str:
@@ -316,7 +452,7 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
         max_overflow=0,
         pool_timeout=60,
         hide_parameters=True,  # an error does not repeat what somebody wrote
-        connect_args={"check_same_thread": False},
+        connect_args={"check_same_thread": False, "cached_statements": 512},  # each is spelt for several reaches
     )
 
     def prepare(dbapi: Any, _record: object) -> None:

@@ -1,6 +1,7 @@
 """Outlets, products and competitors."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from math import cos, radians
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy import bindparam, delete, func, select
 
 from rules.follow_up import TodoState
 from rules.outlets import Outlet
+from rules.people import Errand
 from rules.places import Point
 from rules.products import Competitor, Product
 from storage.database import INSERTS, Work
@@ -18,6 +20,7 @@ METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places meas
 
 _OUTLET, _REVISIONS = plain(OutletRow), plain(RevisionRow)
 _ONE = select(_OUTLET).where(_OUTLET.c.code == bindparam("wanted"))
+_CODED = select(_OUTLET).where(_OUTLET.c.code.in_(bindparam("codes", expanding=True))).order_by(_OUTLET.c.code)
 _CODES_OF = select(_OUTLET.c.code).where(_OUTLET.c.rep == bindparam("who")).order_by(_OUTLET.c.code)
 _AROUND = (
     select(_OUTLET)
@@ -53,7 +56,8 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
 
 def outlet_names(work: Work) -> dict[str, str]:
     """Every outlet's name by its code."""
-    return {row.code: row.name for row in work.run(select(_OUTLET.c.code, _OUTLET.c.name))}
+    rows = work.run(select(_OUTLET.c.code, _OUTLET.c.name).order_by(_OUTLET.c.code))
+    return {row.code: row.name for row in rows}
 
 
 def codes_of(work: Work, rep: str) -> list[str]:
@@ -74,20 +78,23 @@ def _revised(work: Work) -> None:
 
 
 def outlets_around(work: Work, point: Point, metres: float) -> list[Outlet]:
-    """The outlets in a box that reaches at least so far in every direction; the caller measures exactly."""
+    """The outlets in a box that reaches at least so far in every direction; the caller measures exactly. Of others'
+    only what stands on the sign (see `signs`).
+    """
     key = ("outlets around", point, metres)
     if key not in work.memo:
         north = 1.01 * metres / METRES_A_DEGREE
         east = north / max(cos(radians(point.lat)), 0.01)
-        rows = work.run(
-            _AROUND,
-            south=point.lat - north,
-            north=point.lat + north,
-            west=point.lon - east,
-            east=point.lon + east,
-        )
-        found = work.memo[key] = [_outlet(row) for row in rows]
-        work.memo.update({("outlet", item.code): item for item in found})
+        with work.beyond(Errand.SIGN):
+            rows = work.run(
+                _AROUND,
+                south=point.lat - north,
+                north=point.lat + north,
+                west=point.lon - east,
+                east=point.lon + east,
+            )
+        found = work.memo[key] = [_sign(work, row) for row in rows]
+        work.memo.update({("sign", item.code): item for item in found})
     return list(work.memo[key])
 
 
@@ -98,6 +105,30 @@ def outlet(work: Work, code: str) -> Outlet | None:
         work.memo[key] = None if row is None else _outlet(row)
     known: Outlet | None = work.memo[key]
     return known
+
+
+def sign(work: Work, code: str) -> Outlet | None:
+    return signs(work, [code]).get(code)
+
+
+def signs(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
+    """Outlets that a pin, a word or a visit led to, whoever looks after them. Of one that is outside the scope it tells
+    what anybody in front of it can read, and whose it is: not what was agreed with it.
+    """
+    lacking = sorted({code for code in codes if ("sign", code) not in work.memo})
+    if lacking:
+        with work.beyond(Errand.SIGN):
+            rows = work.run(_CODED, codes=lacking).all()
+        found = {row.code: _sign(work, row) for row in rows}
+        work.memo.update({("sign", code): found.get(code) for code in lacking})
+    return {code: known for code in sorted(set(codes)) if (known := work.memo["sign", code]) is not None}
+
+
+def _sign(work: Work, row: Any) -> Outlet:
+    outlet = _outlet(row)
+    if work.scope.holds(outlet.district, outlet.rep or ""):
+        return outlet
+    return replace(outlet, first_contact_on=None, delivery="", aliases=())
 
 
 def outlets_by_code(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
@@ -115,7 +146,8 @@ def next_outlet_code(work: Work) -> str:
     comes N10000.
     """
     work.alone("outlet code")
-    last = work.run(_LAST_FOUND).scalar_one_or_none()
+    with work.beyond(Errand.NUMBER):
+        last = work.run(_LAST_FOUND).scalar_one_or_none()
     return f"N{int(last[1:]) + 1:04d}" if last else "N0001"
 
 

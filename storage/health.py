@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, column, func, or_, select, table, text
 from sqlalchemy.exc import DBAPIError
 
+from rules.people import Part, system
 from storage import jobs, leases, table_copy
 from storage.database import Database, Work, session_name
 from storage.tables import AccountRow, ApiTokenRow, InboxRow, OutboxRow
@@ -105,6 +106,18 @@ def server_time(work: Work) -> datetime:
     return at
 
 
+def unbound_role(work: Work) -> str | None:
+    """The role that the bot connects as, where row-level security does not bind it; None where it does."""
+    if work.dialect != "postgresql":
+        return None
+    roles = table("pg_roles", column("rolname"), column("rolsuper"), column("rolbypassrls"))
+    unbound = or_(roles.c.rolsuper, roles.c.rolbypassrls)
+    name: str | None = work.run(
+        select(roles.c.rolname).where(roles.c.rolname == func.current_user(), unbound)
+    ).scalar_one_or_none()
+    return name
+
+
 def sqlite_version() -> str:
     return sqlite3.sqlite_version
 
@@ -134,12 +147,12 @@ def damage_of(database: Database) -> list[str]:
 def _unreadable(database: Database) -> list[str]:
     """A server keeps its own files; what we can do is read every row to its end, each table in a look of its own."""
     found = []
-    for table in table_copy.tables():
+    for one in table_copy.tables():
         try:
-            with database.read(long=True) as work:
-                table_copy.content(work, table, work.dialect)
+            with database.read(system(Part.CONSOLE), long=True) as work:
+                table_copy.content(work, one, work.dialect)
         except DBAPIError as trouble:
-            found.append(f"{table.name}: {table_copy.without_words(trouble)}")
+            found.append(f"{one.name}: {table_copy.without_words(trouble)}")
     return found
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from storage.database import INSERTS, Database
-from storage.tables import Base, RevisionRow, plain
+from storage.tables import OF_THE_TABLES, Base, RevisionRow, plain
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -34,8 +34,7 @@ class MadeByNewer(Exception):
 
 # The oldest program, by the newest revision it knows, that can still work on the tables of this version. Raised only
 # by a release that takes something away (expand, then contract: docs/operations.md).
-OLDEST_PROGRAM = 11
-_OLDEST = "oldest program"  # the name of that number in the table of numbers
+OLDEST_PROGRAM = 12
 _NUMBERS = plain(RevisionRow)
 
 
@@ -60,14 +59,14 @@ def _walk_up(config: "Config") -> None:
 
     command.upgrade(config, "head")
     connection: Connection = config.attributes["connection"]
-    oldest = INSERTS[connection.dialect.name](_NUMBERS).values(name=_OLDEST, number=OLDEST_PROGRAM)
+    oldest = INSERTS[connection.dialect.name](_NUMBERS).values(name=OF_THE_TABLES, number=OLDEST_PROGRAM)
     connection.execute(oldest.on_conflict_do_update(index_elements=["name"], set_={"number": oldest.excluded.number}))
 
 
 def fits(database: Database, scripts: Path = SCRIPTS) -> bool:
     """Whether this version can work on tables that a newer one has made."""
     with database.connection() as connection:
-        oldest = connection.scalar(select(_NUMBERS.c.number).where(_NUMBERS.c.name == _OLDEST))
+        oldest = connection.scalar(select(_NUMBERS.c.number).where(_NUMBERS.c.name == OF_THE_TABLES))
     return oldest is not None and int(_last(scripts) or 0) >= oldest
 
 

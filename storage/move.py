@@ -15,6 +15,7 @@ from pathlib import Path
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from rules.people import Part, system
 from storage import table_copy
 from storage.database import Database, DatabaseAway, Work, kept_out, moved_mark
 from storage.files import force
@@ -66,7 +67,7 @@ def move(
         if found:
             raise Damaged("; ".join(found[:3]))
         moved: dict[str, Content] = {}
-        with suppress(_OnlyTried), source.read() as old, empty_place(target) as new:
+        with suppress(_OnlyTried), source.read(system(Part.CONSOLE)) as old, empty_place(target) as new:
             moved = table_copy.copy(old, new, progress)
             if dry_run:
                 raise _OnlyTried
@@ -90,7 +91,7 @@ def empty_place(database: Database) -> Iterator[Work]:
     with _told_when_lost(database), database.connection() as connection:
         if _our_revision(connection) != newest():
             migrate_within(connection)
-        with closing(database.on(connection)) as work:
+        with closing(database.on(connection, system(Part.CONSOLE))) as work:
             table_copy.set_idle_limit_aside(work)
             _alone_with_the_tables(work)
             rows = table_copy.filled(work)

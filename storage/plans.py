@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Executable, Insert
+from sqlalchemy import Executable, Insert, TextClause
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import CompileError, DBAPIError, MultipleResultsFound, NoResultFound
+
+from storage.scope import DISTRICTS, WHO
 
 
 class Rows:
@@ -33,6 +35,9 @@ class Rows:
 
     def all(self) -> list[Any]:
         return self._rows
+
+    def first(self) -> Any:
+        return self._rows[0] if self._rows else None
 
     def one_or_none(self) -> Any:
         if len(self._rows) > 1:
@@ -57,10 +62,16 @@ class Rows:
 
 
 class Plan:
-    """One statement with one set of parameters' names, for one dialect."""
+    """One statement with one set of parameters' names, for one dialect, and with it for one reach (storage.scope).
+
+    `touches`: it speaks of tables of the firm's data; `changes` is the one of them that it writes; `limited`: whose
+    scope it is, is among its parameters.
+    """
 
     def __init__(self, statement: Any, dialect: Dialect, names: tuple[str, ...]) -> None:
         """Raises Unplanned for a statement that is spelt anew for each execution."""
+        if isinstance(statement, TextClause):  # what it finds is known to the driver alone
+            raise Unplanned
         try:
             compiled: Any = statement.compile(dialect=dialect, column_keys=list(names))
         except CompileError:
@@ -71,8 +82,12 @@ class Plan:
         if compiled.update_prefetch or compiled.escaped_bind_names:
             raise Unplanned
         self.sql: str = compiled.string
+        self.touches: bool = getattr(compiled, "touches", False)
+        self.changes: str = getattr(compiled, "changes", "")
+        self.is_insert = isinstance(statement, Insert)
         self._error: type[Exception] = dialect.dbapi.Error  # type: ignore[union-attr]  # an engine has loaded it
         self._given = dict(compiled.params)
+        self.limited = WHO in self._given or DISTRICTS in self._given
         if not set(names) <= set(self._given):
             raise Unplanned
         self._order: list[str] | None = list(compiled.positiontup) if compiled.positional else None
@@ -91,6 +106,10 @@ class Plan:
         self._row: Any = namedtuple("Row", keys, rename=True) if keys else None
         self._types = [column.type.dialect_impl(dialect) for column in columns]
         self._readers: list[tuple[int, Any]] | None = None  # known once the driver says what it gives
+
+    def given(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Every parameter of the statement, those it brings along too."""
+        return {**self._given, **values}
 
     def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
         given = {**self._given, **values}
@@ -138,7 +157,7 @@ class Plans:
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Any, dict[tuple[int, tuple[str, ...]], Plan | None]] = WeakKeyDictionary()
 
-    def of(self, statement: Executable, dialect: Dialect, values: dict[str, Any]) -> Plan | None:
+    def of(self, statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> Plan | None:
         """The plan of a statement that comes for the second time; None for others: one that is built anew each time
         would be compiled each time.
         """
@@ -146,7 +165,7 @@ class Plans:
         if known is None:
             self._known[statement] = {}
             return None
-        key = (id(dialect), tuple(values))
+        key = (id(dialect), names)
         if key not in known:
             try:
                 known[key] = Plan(statement, dialect, key[1])

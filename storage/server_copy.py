@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from rules.people import Part, system
 from storage import table_copy
 from storage.database import Database, remove_sqlite
 from storage.migrate import migrate
@@ -23,7 +24,7 @@ def dump(database: Database, copy: Path, progress: Progress) -> None:
     try:
         with closing(Database(f"sqlite:///{copy}")) as made:
             migrate(made)
-            with database.read(long=True) as source, made.work() as target:
+            with database.read(system(Part.CONSOLE), long=True) as source, made.work(system(Part.CONSOLE)) as target:
                 table_copy.copy(source, target, progress)
         _as_one_file(copy)
     finally:
@@ -40,7 +41,7 @@ def fill(arriving: Path, database: Database, progress: Progress) -> None:
     try:
         with closing(Database(f"sqlite:///{arriving}")) as held:
             migrate(held)
-            with held.read() as source, empty_place(database) as target:
+            with held.read(system(Part.CONSOLE)) as source, empty_place(database) as target:
                 table_copy.copy(source, target, progress)
     finally:
         remove_sqlite(arriving)

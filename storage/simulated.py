@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import delete, exists, func, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
+from rules.people import Part, system
+from storage import table_copy
 from storage.database import Database, Work
 from storage.photo_pieces import PIECES
+from storage.scope import SCOPED
 from storage.tables import (
     AccountRow,
     AlertRow,
@@ -84,12 +87,12 @@ def simulated(work: Work) -> Simulated | None:
 
 def empty(work: Work) -> bool:
     """Whether there is not a single row in any table of ours."""
-    return not any(work.run(select(exists(select(1).select_from(table)))).scalar_one() for table in _tables())
+    return not table_copy.filled(work)
 
 
 def begin(database: Database, plan: dict[str, Any], now: datetime) -> None:
     """Mark an empty database as a made-up firm that is not whole yet, and take away what slows writing down."""
-    with database.work() as work:
+    with database.work(system(Part.CONSOLE)) as work:
         work.run(insert(_MARK), name=_NAME, plan=plan, begun_at=now, completed_at=None)
     with database.connection() as connection:
         for table in _written():
@@ -98,6 +101,8 @@ def begin(database: Database, plan: dict[str, Any], now: datetime) -> None:
             if database.shared:
                 for reference in table.foreign_key_constraints:
                     connection.execute(DropConstraint(reference))
+                if table.name in SCOPED:  # COPY is refused where row-level security binds who copies
+                    connection.execute(text(f"ALTER TABLE {table.name} NO FORCE ROW LEVEL SECURITY"))
 
 
 def write(database: Database, rows: Mapping[str, Sequence[tuple[Any, ...]]]) -> None:
@@ -140,6 +145,11 @@ def finishing(database: Database) -> list[tuple[str, str]]:
             for table, columns in COLUMNS.items()
             if columns[0] == "id"
         ]
+        made += [
+            (f"{table.name}: security", f"ALTER TABLE {table.name} FORCE ROW LEVEL SECURITY")
+            for table in _written()
+            if table.name in SCOPED
+        ]
     return [*made, ("analyze", "ANALYZE")]
 
 
@@ -153,7 +163,7 @@ def finish(database: Database, statement: str) -> None:
 
 def complete(database: Database, now: datetime) -> None:
     """Say that the firm is whole."""
-    with database.work() as work:
+    with database.work(system(Part.CONSOLE)) as work:
         work.run(update(_MARK).where(_MARK.c.name == _NAME).values(completed_at=now))
 
 

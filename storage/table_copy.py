@@ -16,13 +16,28 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Float, Table, Text, bindparam, cast, func, insert, null, select, text, type_coerce
+from sqlalchemy import (
+    JSON,
+    Column,
+    ColumnElement,
+    Float,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    func,
+    insert,
+    null,
+    select,
+    text,
+    type_coerce,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from storage import jobs
 from storage.database import Work, as_standard_json
-from storage.tables import Base, JobRow, LeaseRow, plain, storable
+from storage.tables import OF_THE_TABLES, Base, JobRow, LeaseRow, RevisionRow, plain, storable
 
 PIECE: Final = 1000  # rows that are in memory at once
 JOBS: Final = "job"
@@ -63,7 +78,11 @@ def tables() -> list[Table]:
 
 def filled(work: Work) -> list[str]:
     """The tables that hold anything, slow work among them."""
-    found = [table.name for table in tables() if work.run(select(null()).select_from(table).limit(1)).first()]
+    found = [
+        table.name
+        for table in tables()
+        if work.run(select(null()).select_from(table).where(*_of_the_firm(table)).limit(1)).first()
+    ]
     return [*found, JOBS] if jobs.counts(work) else found
 
 
@@ -125,12 +144,18 @@ def _copy_table(source: Work, target: Work, table: Table, more: Callable[[int], 
 
 
 def _count(work: Work, table: Table) -> int:
-    return int(work.run(select(func.count()).select_from(table)).scalar_one())
+    return int(work.run(select(func.count()).select_from(table).where(*_of_the_firm(table))).scalar_one())
+
+
+def _of_the_firm(table: Table) -> list[ColumnElement[bool]]:
+    """What a row must be to be copied: which program fits the tables is known to whoever made them."""
+    return [table.c.name != OF_THE_TABLES] if table is plain(RevisionRow) else []
 
 
 def _pieces(work: Work, table: Table, fit_for: str) -> Iterator[list[dict[str, Any]]]:
     """The rows of a table, some at a time, as the engine `fit_for` will hold them."""
-    query = select(*(_read(column, work.dialect) for column in table.columns)).execution_options(yield_per=PIECE)
+    columns = (_read(column, work.dialect) for column in table.columns)
+    query = select(*columns).where(*_of_the_firm(table)).execution_options(yield_per=PIECE)
     names = [column.name for column in table.columns]
     fit = [_fit_of(column, fit_for) for column in table.columns]
     with closing(work.run(query)) as result:

@@ -142,6 +142,9 @@ class ProductRow(Base):
     is_new: Mapped[bool]
 
 
+OF_THE_TABLES = "oldest program"  # the row of `revision` that tells of the tables themselves: storage.migrate
+
+
 class RevisionRow(Base):
     """How often something that others keep ready in memory was changed; see storage.firm.revision."""
 
@@ -632,3 +635,33 @@ class ApiTokenRow(Base):
     retry_at: Mapped[datetime | None]
     errcode: Mapped[int | None]
     trouble: Mapped[str | None] = mapped_column(Words)
+
+
+# --- who saw and changed what -----------------------------------------------------------------------------------------
+
+
+class AuditRow(Base):
+    """One entry of the audit trail; a trigger refuses to change or delete it. `whose`, `rows`, `old` and `new` are JSON
+    as it was written, to the letter, since that is what is sealed.
+    """
+
+    __tablename__ = "audit"
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[datetime] = mapped_column(index=True)
+    who: Mapped[str] = mapped_column(Words)
+    role: Mapped[str] = mapped_column(Words)
+    channel: Mapped[str] = mapped_column(Words)
+    action: Mapped[str] = mapped_column(Words)
+    whose: Mapped[str] = mapped_column(Words)
+    rows: Mapped[str] = mapped_column(Words)
+    old: Mapped[str] = mapped_column(Words)
+    new: Mapped[str] = mapped_column(Words)
+
+
+class AuditSealRow(Base):
+    """The chain: each seal's hash covers one entry and the hash before it. Append-only like the entries."""
+
+    __tablename__ = "audit_seal"
+    position: Mapped[int] = mapped_column(BigId, primary_key=True)
+    entry: Mapped[int] = mapped_column(ForeignKey("audit.id"), unique=True)
+    hash: Mapped[str] = mapped_column(Words)

@@ -9,8 +9,10 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import bindparam, insert, select, update
 
 from rules.evidence import Grade, Level, Reason
+from rules.people import Errand
 from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
+from storage.scope import OutOfScope
 from storage.tables import VisitChangeRow, VisitRow, plain
 
 _VISIT, _CHANGE = plain(VisitRow), plain(VisitChangeRow)
@@ -21,7 +23,7 @@ _LATEST = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state != Stat
 _CLOSED = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.CLOSED.value)
 _AT_OUTLET = _NEWEST.where(_VISIT.c.outlet == bindparam("where"), _VISIT.c.state == State.CLOSED.value)
 _ADD = insert(_VISIT)
-_SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id"))
+_SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id")).returning(_VISIT.c.id)
 _KEEP_CHANGE = insert(_CHANGE)
 
 
@@ -69,7 +71,9 @@ def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
 
 
 def uses_outlet(work: Work, outlet: str) -> bool:
-    return work.session.scalar(select(VisitRow.id).where(VisitRow.outlet == outlet).limit(1)) is not None
+    """Whether anybody's visit is at this outlet."""
+    with work.beyond(Errand.NUMBER):
+        return work.session.scalar(select(VisitRow.id).where(VisitRow.outlet == outlet).limit(1)) is not None
 
 
 def add(work: Work, visit: Visit, zone: str) -> int:
@@ -79,7 +83,9 @@ def add(work: Work, visit: Visit, zone: str) -> int:
 
 
 def save(work: Work, visit: Visit) -> None:
-    work.run(_SAVE, row_id=visit.id, **_columns(visit))
+    """Raises OutOfScope for a visit that is not there."""
+    if work.run(_SAVE, row_id=visit.id, **_columns(visit)).first() is None:
+        raise OutOfScope(_VISIT.name)
     _remember(work, visit)
 
 

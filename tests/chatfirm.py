@@ -14,7 +14,7 @@ from rules.limits import Limits
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.migrate import migrate
-from tests.databases import database_url
+from tests.databases import WHOLE, database_url
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE_FIRM = ROOT / "bot" / "sample_firm"
@@ -32,7 +32,7 @@ def template() -> str:
     url = database_url(_folder(), keep=True)
     database = Database(url)
     migrate(database)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     database.close()
     return url

@@ -3,7 +3,8 @@
 `ZOUDIAN_TEST_DATABASE=postgres` chooses PostgreSQL for every test that asks here. The server comes from a pip package
 and is started when the first test wants it, in a folder of its own in /tmp (as root the package opens the folders
 above its data to another user, hence not in the checkout); processes that a test starts find it in the environment.
-`ZOUDIAN_TEST_POSTGRES_URL` names a server that is there already instead.
+`ZOUDIAN_TEST_POSTGRES_URL` names a server that is there already instead. The bot connects as a role that owns the
+database and is no superuser, as in a firm: row-level security binds it.
 
 A database is known by a folder and a name: asked for again, also in another process, it is the same one.
 """
@@ -15,19 +16,24 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import sql
 from sqlalchemy import make_url, text
 
+from rules.people import Part, system
 from storage.database import Database, Work
 from storage.migrate import migrate
 
+WHOLE = system(Part.CONSOLE)  # the scope in which tests put things into a database and look at them
+
 POSTGRES = os.environ.get("ZOUDIAN_TEST_DATABASE", "sqlite") == "postgres"
 SERVER = "ZOUDIAN_TEST_POSTGRES_URL"
+ROLE = "zoudian_bot"
 
 # About what only one of them has: several processes; a lock on a file, a name in a folder.
 postgres_only = pytest.mark.skipif(not POSTGRES, reason="about PostgreSQL: make test-postgres")
@@ -80,11 +86,22 @@ def postgres_url(folder: Path, name: str = "firm.db", *, like: str | None = None
     with _administrator() as connection:
         there = connection.execute("select 1 from pg_database where datname = %s", [wanted]).fetchone()
         if there is None:
-            connection.execute(f'create database "{wanted}" template "{template}"'.encode())
+            made = f'create database "{wanted}" template "{template}" owner {_role()}'
+            connection.execute(made.encode())
             _made[wanted] = None
             if keep:
                 _kept.add(wanted)
-    return base.set(drivername="postgresql+psycopg", database=wanted).render_as_string(hide_password=False)
+    url = base.set(drivername="postgresql+psycopg", username=_role(), database=wanted)
+    return url.render_as_string(hide_password=False)
+
+
+@cache
+def _role() -> str:
+    """The role that the bot connects as; made when it is not there, with the password of the one that makes it."""
+    with _administrator() as connection, suppress(psycopg.errors.DuplicateObject):
+        secret = sql.Literal(make_url(server()).password or "")
+        connection.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(ROLE), secret))
+    return ROLE
 
 
 def keep_others_waiting(work: Work) -> None:

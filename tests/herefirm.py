@@ -31,6 +31,7 @@ from rules.limits import Limits
 from storage import people
 from storage.people import Account
 from storage.tables import InboxRow, OutboxRow, PlaceRow
+from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, WANG_JIAN, Clock, Deaf, firm_tools, sample_database
 from tests.wecomfirm import MEMBERS, words_of
 from web.here import HerePage
@@ -81,7 +82,7 @@ class HereFirm:
             self.channel = MpChannel(mp, self.database, clock=self.clock, zone=tools.zone)
             self.person, path = OPENID, MP_PATH
             platform.followers.add(OPENID)
-            with self.database.work() as work:
+            with self.database.work(WHOLE) as work:
                 people.link(work, Account("mp", OPENID, OPENID, WANG_JIAN), self.clock())
         platform.pages.holder = self.person
         api = self.channel.api
@@ -112,11 +113,11 @@ class HereFirm:
         return f"http://127.0.0.1:{self.site.port}"
 
     def inbox(self) -> list[InboxRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
 
     def places(self) -> list[PlaceRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(PlaceRow).order_by(PlaceRow.id)))
 
     def read(self) -> str:
@@ -131,7 +132,7 @@ class HereFirm:
             select(InboxRow.id).where(InboxRow.state == "new"),
             select(OutboxRow.id).where(OutboxRow.state == "due"),
         )
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
 

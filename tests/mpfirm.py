@@ -30,6 +30,7 @@ from storage import jobs, outbox, people, push_budget, visits
 from storage.outbox import Outgoing
 from storage.people import Account
 from storage.tables import InboxRow, OutboxRow, VisitRow
+from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -85,7 +86,7 @@ class MpFirm:
 
     def follower(self, employee: str, openid: str) -> "Phone":
         """Somebody of the firm whose account is tied already."""
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             people.link(work, Account("mp", openid, openid, employee), self.clock())
         return self.stranger(openid)
 
@@ -107,20 +108,20 @@ class MpFirm:
             select(InboxRow.id).where(InboxRow.state == "new"),
             select(OutboxRow.id).where(OutboxRow.state == "due"),
         )
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
             return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
 
     def outbox(self) -> list[Outgoing]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return outbox.after(work, 0)
 
     def visits(self) -> list[Visit]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
 
 
@@ -196,7 +197,7 @@ class Phone:
 
 def push(firm: MpFirm, phone: Phone, words: str, intent: str = "reminder") -> int:
     """Queue a message that nobody asked for."""
-    with firm.database.work() as work:
+    with firm.database.work(WHOLE) as work:
         account = people.account(work, "mp", phone.openid)
         assert account is not None
         reply = Reply(Say("as_is", {"text": words}))
@@ -211,7 +212,7 @@ def row(firm: MpFirm, number: int) -> Outgoing:
 
 
 def spent(firm: MpFirm, phone: Phone) -> push_budget.Budget:
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         return push_budget.budget(work, "mp", phone.openid, firm.clock())
 
 

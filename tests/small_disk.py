@@ -25,6 +25,7 @@ import pytest
 from storage import people
 from storage.people import Account
 from tests.botapi.server import TOKEN, BotApi
+from tests.databases import WHOLE
 from tests.telegramfirm import START, sample_database
 
 MEGABYTES = 24
@@ -102,7 +103,7 @@ async def running_on(folder: Path, small: str, staff: dict[str, int]) -> AsyncIt
     """
     (folder / "data").mkdir()
     database = sample_database(folder / "data")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for code, chat in staff.items():
             people.link(work, Account("telegram", str(chat), str(chat), code), START)
     database.close()

@@ -33,7 +33,7 @@ from storage.tables import InboxRow, OutboxRow, VisitRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 from tests.speech import CLIPS
 
 Json = dict[str, Any]
@@ -79,12 +79,12 @@ class TelegramFirm:
         return App(self.database, self.tools, self.transcriber, [self.channel], now=self.clock)
 
     def invite(self, employee: str) -> str:
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             return people.make_invite(work, employee, self.clock())
 
     def link(self, employee: str, number: int) -> "Phone":
         """Somebody of the firm whose account is tied already."""
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             account = Account("telegram", str(number), str(number), employee)
             people.link(work, account, self.clock())
         self.api.know(number)
@@ -106,20 +106,20 @@ class TelegramFirm:
             select(InboxRow.id).where(InboxRow.state == "new"),
             select(OutboxRow.id).where(OutboxRow.state == "due"),
         )
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
             return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
 
     def outbox(self) -> list[Outgoing]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return outbox.after(work, 0)
 
     def visits(self) -> list[Visit]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
 
 
@@ -179,7 +179,7 @@ class Phone:
 def sample_database(folder: Path) -> Database:
     """A fresh SQLite file with the sample firm in it."""
     database = open_migrated(folder)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     return database
 
@@ -251,5 +251,5 @@ async def _webhook(firm: TelegramFirm) -> AsyncIterator[None]:
 
 def apply_order(firm: TelegramFirm, person: str) -> list[str]:
     """The delivery keys of one person in the order they were applied."""
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         return [item.delivery_key for item, _ in inbox.of_person(work, "telegram", f"telegram:{person}")]

@@ -19,7 +19,7 @@ from storage.tables import InboxRow, OutboxRow, PhotoRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
-from tests.databases import open_database, sqlite_only
+from tests.databases import WHOLE, open_database, sqlite_only
 from tests.killable_bot import KillableBot, channel_without_pace
 from tests.telegramfirm import START, WANG_JIAN, running, sample_database
 
@@ -31,7 +31,7 @@ def unfinished(folder: Path) -> int:
     """How many updates wait to be applied and how many answers to be sent."""
     database = open_database(folder)
     try:
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             new = select(func.count()).where(InboxRow.state == "new")
             due = select(func.count()).where(OutboxRow.state == "due")
             return work.session.scalars(new).one() + work.session.scalars(due).one()
@@ -43,7 +43,7 @@ def unfinished(folder: Path) -> int:
 async def test_killed_at_any_moment_it_loses_and_repeats_no_update(tmp_path: Path) -> None:
     """Ten kills while six reps send ten photos each; an answer says how many photos there are by now."""
     database = sample_database(tmp_path)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for code, person in REPS.items():
             people.link(work, Account("telegram", str(person.id), str(person.id), code), START)
     database.close()
@@ -70,7 +70,7 @@ async def test_killed_at_any_moment_it_loses_and_repeats_no_update(tmp_path: Pat
             assert [count for count, _ in itertools.groupby(heard)] == [*range(1, KILLS + 1)]
             assert len(heard) <= 2 * KILLS, "a kill repeats one answer of a chat at the most"
     database = open_database(tmp_path)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         rows = work.session.scalars(select(InboxRow)).all()
         sent = outbox.after(work, 0)
         photos = work.session.execute(
@@ -121,7 +121,7 @@ async def test_what_was_to_be_said_before_the_stop_is_said_after_the_start(tmp_p
         for number, raw in enumerate((rep.text("/help"), rep.text("/visits"))):
             heard = read_update(updates.numbered(raw, number), "123456", at)
             assert heard.delivery is not None
-            with firm.database.work() as work:
+            with firm.database.work(WHOLE) as work:
                 row = inbox.accept(work, heard.delivery)
             assert row is not None
             receive(firm.database, firm.tools, row, at)

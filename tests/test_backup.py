@@ -29,7 +29,7 @@ from storage.files import LocalFiles
 from storage.migrate import current
 from storage.tables import InboxRow
 from tests.chatfirm import TRANSCRIPTS, template, tools_in
-from tests.databases import POSTGRES, database_url, postgres_only, postgres_url, sqlite_only, sqlite_url
+from tests.databases import POSTGRES, WHOLE, database_url, postgres_only, postgres_url, sqlite_only, sqlite_url
 from tests.telegramfirm import delivery
 
 LONG_AGO = datetime(2020, 1, 6, 9, 0, tzinfo=UTC)
@@ -62,7 +62,7 @@ def url_of(folder: Path, *, postgres: bool = POSTGRES) -> str:
 
 def held_in(url: str) -> dict[str, object]:
     """What every table holds, and the slow work."""
-    with closing(Database(url, reads_only=True)) as database, database.read() as work:
+    with closing(Database(url, reads_only=True)) as database, database.read(WHOLE) as work:
         tables = {table.name: table_copy.content(work, table, "sqlite") for table in table_copy.tables()}
         work_left = [replace(job, run_at=NOW, error="") for job in jobs.every(work)]
         return {**tables, "job": work_left}
@@ -77,7 +77,7 @@ def nothing_is_in(url: str) -> bool:
 
 
 def jobs_in(url: str) -> list[jobs.Kept]:
-    with closing(Database(url, reads_only=True)) as database, database.read() as work:
+    with closing(Database(url, reads_only=True)) as database, database.read(WHOLE) as work:
         return jobs.every(work)
 
 
@@ -94,18 +94,18 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def fill(database: Database, files: LocalFiles) -> None:
     """Three notes whose jobs wait, are under way, and were given up."""
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for number in range(3):
             key = files.put(made_photo(f"门头{number}"))
             note = evidence.add_note(work, Note("E101", NOW, "waiting", file=key, mime="audio/ogg"), None)
             jobs.put(work, "transcribe", {"note": note, "account": 1}, LONG_AGO, f"visit:{number}")
         worker = jobs.enlist(work)
     for _ in range(jobs.MAX_TRIES):
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             job = jobs.claim(work, datetime.now(UTC) + timedelta(days=2), worker)
             assert job is not None
             jobs.failed(work, job, LONG_AGO - timedelta(days=1), "why")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert jobs.claim(work, datetime.now(UTC), worker) is not None
 
 
@@ -145,7 +145,7 @@ def test_a_backup_beside_the_writing_bot_is_one_moment(
 
     def write() -> None:
         while not stop.is_set():
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 for half in "ab":
                     inbox.accept(work, delivery("501", f"{written[0]}{half}", {"kind": "text", "text": "在"}, NOW))
             written[0] += 1
@@ -166,7 +166,7 @@ def test_a_backup_beside_the_writing_bot_is_one_moment(
     for number, (acknowledged, archive) in enumerate(archives):
         place = open_place(tmp_path / f"place{number}", monkeypatch)
         assert zoudian("restore", str(archive)).exit_code == 0
-        with closing(Database(url_of(place))) as restored, restored.read() as work:
+        with closing(Database(url_of(place))) as restored, restored.read(WHOLE) as work:
             keys = set(work.session.scalars(select(InboxRow.delivery_key)))
         assert {f"{one}{half}" for one in range(acknowledged) for half in "ab"} <= keys
         assert {key[:-1] for key in keys if key[-1] == "a"} == {key[:-1] for key in keys if key[-1] == "b"}
@@ -404,15 +404,15 @@ def test_a_backup_of_either_database_comes_back_on_either(
     assert held_in(there_url) == held_in(url_of(here, postgres=from_postgres))
     assert zoudian("restore", str(tmp_path / "b.tar")).exit_code == 2
     with closing(Database(there_url)) as database:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             (dead,) = jobs.dead(work)
             assert (dead.tries, dead.args["note"]) == (jobs.MAX_TRIES, 1)
             worker = jobs.enlist(work)
             assert jobs.recover(work) == []
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             under_way = jobs.claim(work, datetime.now(UTC), worker)
             assert under_way is not None
             assert (under_way.args["note"], under_way.tries) == (2, 2)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             assert jobs.put(work, "transcribe", {}, NOW) == 4
             assert evidence.add_note(work, Note("E101", NOW, "waiting", file="0" * 64, mime="audio/ogg"), None) == 4

@@ -16,7 +16,7 @@ from storage import firm, outbox
 from storage.database import Database
 from storage.outbox import Outgoing
 from tests.chatfirm import fresh_firm
-from tests.databases import open_migrated, sqlite_only
+from tests.databases import WHOLE, open_migrated, sqlite_only
 
 
 def found(code: str, point: Point | None = None) -> Outlet:
@@ -25,7 +25,7 @@ def found(code: str, point: Point | None = None) -> Outlet:
 
 def say(database: Database, key: str, chat: str, *, minutes: int = 0) -> int:
     message = Outgoing(key, "telegram", chat, "reply", {}, START, START + timedelta(minutes=minutes))
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         number = outbox.queue(work, message)
     assert number is not None
     return number
@@ -33,7 +33,7 @@ def say(database: Database, key: str, chat: str, *, minutes: int = 0) -> int:
 
 def test_after_n9999_comes_n10000_and_then_on(tmp_path: Path) -> None:
     database = open_migrated(tmp_path)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         firm.save_outlets(work, [found("N9998"), found("NORTH"), found("N12"), found("N9x99")])
         codes = []
         for _ in range(3):
@@ -51,7 +51,7 @@ def test_the_box_around_a_pin_holds_everything_so_near(tmp_path: Path) -> None:
         def looked_at(lat: float, lon: float, north: float, east: float, reach: float) -> None:
             pin = Point(lat, lon)
             shop = Point(lat + north * reach / 111_195, lon + east * reach / 111_195)
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 firm.save_outlets(work, [found("X1", shop)])
                 seen = "X1" in [item.code for item in firm.outlets_around(work, pin, reach)]
             away = metres_between(pin, shop)
@@ -68,7 +68,7 @@ def test_the_first_message_of_each_chat_is_due_and_one_waiting_for_a_retry_holds
         say(database, "a2", "1")
         second, third = say(database, "b1", "2"), say(database, "c1", "3")
         say(database, "b2", "2")
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             due = outbox.due(work, START, ["telegram"])
             assert [message.id for message in due] == [second, third]
             assert [message.id for message in outbox.due(work, START, ["telegram"], {"telegram:2"}, 1)] == [third]
@@ -83,7 +83,7 @@ def test_what_is_due_is_found_by_index_however_long_the_history(tmp_path: Path) 
     def note(_connection: Connection, _cursor: object, statement: str, values: Any, *_rest: object) -> None:
         seen.append((statement, values))
 
-    with fresh_firm(tmp_path) as (database, _), database.read() as work:
+    with fresh_firm(tmp_path) as (database, _), database.read(WHOLE) as work:
         event.listen(database.reader, "before_cursor_execute", note)
         assert outbox.due(work, START, ["telegram", "web"], {"web:1"}) == []
         event.remove(database.reader, "before_cursor_execute", note)

@@ -14,6 +14,7 @@ from rules.places import Point, gcj02_from_wgs84, metres_between, to_wgs84
 from storage import evidence, inbox
 from storage.database import Database
 from storage.inbox import Delivery
+from tests.databases import WHOLE
 
 CORNER = Point(30.08218, 120.49390)
 
@@ -25,7 +26,7 @@ async def zoudian(*arguments: str) -> Result:
 def arrived(folder: Path, channel: str, key: str, at: datetime) -> int:
     database = Database(f"sqlite:///{folder / '库' / 'zoudian.db'}")
     try:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             row = inbox.accept(work, Delivery(channel, "a", key, f"{channel}:x", "x", {}, {"kind": "notice"}, at))
             assert row is not None
             assert inbox.take(work, row, at)
@@ -39,7 +40,7 @@ def sent(folder: Path, channel: str, raw: Point, kind: PlaceKind, datum: str, at
     row = arrived(folder, channel, f"{channel}{kind}{at.timestamp()}", at)
     database = Database(f"sqlite:///{folder / '库' / 'zoudian.db'}")
     try:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             known = "gcj02" if datum == "gcj02" else "wgs84"
             place = Place(to_wgs84(raw, known), kind, at, raw, known, accuracy_m=8.0)  # type: ignore[arg-type]
             evidence.add_place(work, who, place, row)

@@ -30,6 +30,7 @@ from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.visits import to_plain
 from tests.chatfirm import fresh_firm
+from tests.databases import WHOLE
 from tests.speech import TEST_MODEL, unspoken_clips
 from tests.summarizers import Answering
 from texts import load
@@ -50,7 +51,7 @@ def after(
         replay = Replay(database, replace(tools, ear=ear, channel_words=policy))
         replay.run(read_script(ARRIVED + lines))
         said = [one.plain for turn in replay.turns for one in turn.said]
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             ids = [row["id"] for row in firm_tables.rows(work, "note")]
             return said, list(evidence.notes(work, ids).values()), saved_lines(work, replay.zone)
 
@@ -157,7 +158,7 @@ def test_fifty_clips_without_speech_give_no_field(tmp_path: Path) -> None:
     with fresh_firm(tmp_path) as (database, tools):
         replay = Replay(database, tools, transcriber=WhisperTranscriber(TEST_MODEL), media=(tmp_path,))
         replay.run(read_script(lines))
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert {note["state"] for note in firm_tables.rows(work, "note")} == {"silent"}
             (visit,) = [visit for _, visit in firm_tables.visits(work)]
         assert set(visit.answers) == {"place", "outlet", "photo"}
@@ -213,7 +214,7 @@ def test_a_stored_conversation_plays_again_with_them(tmp_path: Path) -> None:
             replay = Replay(database, tools, media=tuple(media))
             replay.run(read_script(script))
             lines = stored_script(database, tools.files, Limits(), "王建", folder / "media")
-            with database.read() as work:
+            with database.read(WHOLE) as work:
                 return [to_plain(visit)["answers"] for _, visit in firm_tables.visits(work)], "\n".join(lines)
 
     answers, printed = saved_after(first, ARRIVED + voice("[crash]", SAID) + "rep: 确认\n")
@@ -242,11 +243,11 @@ def test_the_delivery_of_a_former_release_is_applied(tmp_path: Path) -> None:
         sound = Media("", name="a.ogg", size=9, file=LocalFiles(tmp_path / "files").put(b"123456789"))
         message = incoming_to_plain(Incoming(Kind.VOICE, replay.clock, media=sound))
         del message["media"]["recognised"]
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             row = inbox.accept(
                 work, Delivery("terminal", "replay", "old", "terminal:E101", "E101", {}, message, replay.clock)
             )
         assert row is not None
         receive(database, tools, row, replay.clock)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert [note["state"] for note in firm_tables.rows(work, "note")] == ["waiting"]

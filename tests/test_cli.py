@@ -17,7 +17,7 @@ from bot.cli import SAMPLE_FIRM, main
 from bot.speech_commands import TEST_MODEL
 from storage import people
 from storage.migrate import newest
-from tests.databases import POSTGRES, database_url, open_database, sqlite_only
+from tests.databases import POSTGRES, WHOLE, database_url, open_database, sqlite_only
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIP = SAMPLE_FIRM / "clips" / "note00.ogg"
@@ -69,7 +69,7 @@ def used(link: str, home: Path) -> str | None:
     token = re.split(r"start=|/join/", link)[1]
     database = open_database(home / "库", "zoudian.db")
     try:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return people.use_invite(work, token, datetime.now(UTC))
     finally:
         database.close()

@@ -13,6 +13,7 @@ from rules.visit import Answer, Plain, Source, State, Trace, Visit
 from storage import confirmations, visits
 from storage.tables import ConfirmationRow
 from tests.chatfirm import played
+from tests.databases import WHOLE
 
 NOON = datetime(2026, 11, 23, 4, 0, tzinfo=UTC)
 ARRIVED = """at: 2026-11-23 10:00
@@ -24,13 +25,13 @@ NOTE = "rep: 见了老板，要了五箱小酥肉，配送及时，解决了出�
 
 def kept(replay: Replay) -> list[tuple[str, str, str, object, object]]:
     """(field, rule, verdict, proposed, confirmed) of every row, oldest first."""
-    with replay.database.read() as work:
+    with replay.database.read(WHOLE) as work:
         rows = work.session.scalars(select(ConfirmationRow).order_by(ConfirmationRow.id)).all()
         return [(row.field, row.rule, row.verdict, row.proposed, row.confirmed) for row in rows]
 
 
 def tallies(replay: Replay) -> dict[str, Tally]:
-    with replay.database.read() as work:
+    with replay.database.read(WHOLE) as work:
         return {one.field: one for one in confirmations.tallies(work)}
 
 
@@ -61,7 +62,7 @@ def test_one_tap_confirms_every_item_with_its_rule_and_words(tmp_path: Path) -> 
             ("orders", "name"),
             ("follow_up", "day"),
         }
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             order = work.session.scalars(select(ConfirmationRow).where(ConfirmationRow.field == "orders")).one()
         assert (order.proposed, order.quote, order.confidence) == (["P001", 5, "箱"], "五箱小酥肉", 0.95)
         assert (order.rep, order.item, order.at) == ("E101", 0, datetime(2026, 11, 23, 2, 0, tzinfo=UTC))
@@ -73,7 +74,7 @@ def test_a_correction_before_and_after_the_tap_is_a_mistake_of_the_rule(tmp_path
         assert (found["orders"].confirmed, found["orders"].corrected) == (0, 1)
         assert (found["problem"].confirmed, found["problem"].corrected) == (0, 1)
         assert found["outcome"].confirmed == 1
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             (wrong,) = confirmations.mistakes(work, "orders", "name")
         assert (wrong.quote, wrong.proposed, wrong.confirmed) == ("五箱小酥肉", ["P001", 5, "箱"], ["P001", 8, "箱"])
 
@@ -105,7 +106,7 @@ def test_a_second_note_settles_nothing(tmp_path: Path) -> None:
     """The notes are understood anew together: what one proposed and the other takes back was nobody's verdict."""
     with played(tmp_path, ARRIVED + NOTE + "rep: 不对，小酥肉不要了，老板说再考虑一下，嫌贵\n") as replay:
         assert kept(replay) == []
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             (now,) = visits.open_visits(work, "E101")
         assert len(now.ids("report")) == 2
         assert "close_factor" not in now.answers  # it was proposed by the first note alone
@@ -118,14 +119,14 @@ def test_a_visit_given_up_judges_nothing(tmp_path: Path) -> None:
 
 
 def test_a_span_counts_what_was_settled_in_it(tmp_path: Path) -> None:
-    with played(tmp_path, ARRIVED + NOTE + "rep: 确认\n") as replay, replay.database.read() as work:
+    with played(tmp_path, ARRIVED + NOTE + "rep: 确认\n") as replay, replay.database.read(WHOLE) as work:
         at = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
         assert confirmations.tallies(work, since=at)
         assert confirmations.tallies(work, until=at) == []
 
 
 def test_visits_stored_before_traces_were_kept_are_read(tmp_path: Path) -> None:
-    with played(tmp_path, ARRIVED + NOTE) as replay, replay.database.read() as work:
+    with played(tmp_path, ARRIVED + NOTE) as replay, replay.database.read(WHOLE) as work:
         (stored,) = visits.open_visits(work, "E101")
         plain = visits.to_plain(stored)
     assert visits.from_plain(plain) == stored

@@ -27,7 +27,7 @@ from tests.botapi.updates import Person
 from tests.chaos.bot import Life, clip, serve
 from tests.chaos.judge import judge
 from tests.chaos.kills import PROCESSES, REPS
-from tests.databases import database_url, postgres_only
+from tests.databases import WHOLE, database_url, postgres_only
 from tests.figures import figure
 from tests.telegramfirm import START, sample_database
 
@@ -44,7 +44,7 @@ HOLDS = "a polling lease, people, chats and a note in the middle of being heard"
 async def machines(folder: Path) -> AsyncIterator[tuple[BotApi, Any, Any]]:
     """The first of them polls, for it was there first."""
     database = sample_database(folder)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for code, chat, *_ in REPS:
             people.link(work, Account("telegram", str(chat), str(chat), code), START)
     database.close()
@@ -90,7 +90,7 @@ def cards(api: BotApi) -> set[int]:
 
 def running_jobs(folder: Path) -> bool:
     database = Database(database_url(folder), reads_only=True)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         busy = bool(jobs.counts(work).get("running"))
     database.close()
     return busy

@@ -25,7 +25,7 @@ from storage import inbox, jobs, leases, outbox, tokens
 from storage.database import Database
 from storage.health import has_wal_reset_bug, holder
 from storage.outbox import Outgoing
-from tests.databases import POSTGRES, database_url, open_database, postgres_only, sqlite_only
+from tests.databases import POSTGRES, WHOLE, database_url, open_database, postgres_only, sqlite_only
 from tests.telegramfirm import delivery
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,7 +78,7 @@ def test_no_database_is_a_fault_and_none_is_made(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(("minutes", "level"), [(0, "fine"), (2, "hint"), (11, "bad")])
 def test_what_waits_too_long_is_told(database: Database, minutes: int, level: str) -> None:
     since = datetime.now(UTC) - timedelta(minutes=minutes)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {"kind": "text", "text": WORDS}, since))
         outbox.queue(work, Outgoing("d", "telegram", "501", "reply", {"text": WORDS}, since, since))
     levels = found()
@@ -91,14 +91,14 @@ def test_what_waits_too_long_is_told(database: Database, minutes: int, level: st
 
 def test_what_waits_while_nothing_runs_is_no_fault(home: Path) -> None:
     since = datetime.now(UTC) - timedelta(days=1)
-    with closing(open_database(home / "data", "zoudian.db")) as database, database.work() as work:
+    with closing(open_database(home / "data", "zoudian.db")) as database, database.work(WHOLE) as work:
         outbox.queue(work, Outgoing("d", "telegram", "501", "reply", {}, since, since))
     assert found()["stands_still"] == "hint"
     assert zoudian("doctor").exit_code == 0
 
 
 def test_what_was_given_up_and_a_refused_token_are_told(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", None, datetime.now(UTC)))
         tokens.make_row(work, "wecom:ww1:secret-part")
         tokens.give_up(work, "wecom:ww1:secret-part", 40001, "invalid credential", datetime.now(UTC))
@@ -109,7 +109,7 @@ def test_what_was_given_up_and_a_refused_token_are_told(database: Database) -> N
 
 
 def test_a_job_that_nobody_begins_is_told(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         since = datetime.now(UTC) - timedelta(minutes=11)
         jobs.bring(work, [jobs.Kept(1, "transcribe", {}, None, "ready", since, 0)])
     assert found()["jobs_late"] == "hint"
@@ -128,7 +128,7 @@ def test_it_tells_where_the_page_for_the_exact_position_is(home: Path, monkeypat
 
 
 def test_a_clock_that_was_put_back_is_told(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {}, datetime.now(UTC) + timedelta(hours=1)))
     assert found()["clock_back"] == "bad"
 
@@ -183,7 +183,7 @@ def test_the_sqlite_versions_with_the_wal_reset_bug(version: tuple[int, int, int
 @sqlite_only
 def test_everything_works_beside_zoudian_run(home: Path, tmp_path: Path) -> None:
     """The real bot in a process of its own: examined, its dead message retried, backed up, restored elsewhere."""
-    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work() as work:
+    with closing(Database(f"sqlite:///{home / 'data' / 'zoudian.db'}")) as database, database.work(WHOLE) as work:
         late = Outgoing("d", "web", "nobody", "reply", {}, datetime.now(UTC), datetime.now(UTC))
         row = outbox.queue(work, late)
         assert row is not None
@@ -221,7 +221,7 @@ def test_everything_works_beside_zoudian_run(home: Path, tmp_path: Path) -> None
 @postgres_only
 def test_who_works_on_the_server_is_told(database: Database) -> None:
     assert found()["no_worker"] == "hint"
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         worker = jobs.enlist(work)
         assert leases.take(work, ["polling:telegram:123456789", "person:telegram:501"], database.holder)
     levels = found()
@@ -231,7 +231,7 @@ def test_who_works_on_the_server_is_told(database: Database) -> None:
     assert "PostgreSQL 18" in told
     assert "走店进程有 1 个，在处理任务的有 1 个" in told
     assert "123456789" not in told
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         jobs.put(work, "transcribe", {}, datetime.now(UTC))
         assert jobs.claim(work, datetime.now(UTC), worker) is not None
         work.session.execute(text("update procrastinate_workers set last_heartbeat = now() - interval '2 minutes'"))
@@ -241,7 +241,7 @@ def test_who_works_on_the_server_is_told(database: Database) -> None:
 
 @postgres_only
 def test_a_server_on_which_nobody_works_stands_still(home: Path) -> None:
-    with closing(open_database(home / "data", "zoudian.db")) as database, database.work() as work:
+    with closing(open_database(home / "data", "zoudian.db")) as database, database.work(WHOLE) as work:
         jobs.put(work, "transcribe", {}, datetime.now(UTC))
     assert found()["nobody"] == "fine"
     assert found()["stands_still"] == "hint"

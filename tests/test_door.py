@@ -22,6 +22,7 @@ from rules.evidence import PlaceKind
 from rules.visit import State, Visit
 from storage import firm, firm_tables, follow_ups, outbox
 from tests.chatfirm import TRANSCRIPTS, fresh_firm
+from tests.databases import WHOLE
 from tests.test_receive import deliver
 
 MORNING = "at: 2026-11-23 10:00\n"
@@ -68,7 +69,7 @@ def test_swapped_and_late_messages_begin_the_visit_when_the_rep_did() -> None:
     for order in itertools.permutations([pin, photo, TYPED]):
         with chat() as replay:
             replay.run(read_script(MORNING + "\n".join(order) + "\nrep: 确认"))
-            with replay.database.read() as work:
+            with replay.database.read(WHOLE) as work:
                 ((_, visit),) = firm_tables.visits(work)
             begun.add((visit.opened_at.astimezone(replay.zone).strftime("%H:%M"), visit.state))
             assert "minutes = 30" in kept(replay)
@@ -121,7 +122,7 @@ MESSAGES = {
 
 def everything(replay: Replay) -> tuple[dict[int, Visit], list[object], list[str]]:
     """The visits that count, the open 待办 and the outlets registered in chat."""
-    with replay.database.read() as work:
+    with replay.database.read(WHOLE) as work:
         found = {visit.id: visit for _, visit in firm_tables.visits(work) if visit.state is not State.VOID}
         todos: list[object] = [
             (todo.outlet, todo.window, todo.remind_at, todo.what) for todo in follow_ups.open_of(work, "E101")
@@ -131,7 +132,7 @@ def everything(replay: Replay) -> tuple[dict[int, Visit], list[object], list[str
 
 
 def changes(replay: Replay) -> int:
-    with replay.database.read() as work:
+    with replay.database.read(WHOLE) as work:
         return sum(row["account"] is not None for row in firm_tables.rows(work, "visit_change"))
 
 
@@ -218,7 +219,7 @@ def test_nothing_a_person_sends_breaks_a_turn(messages: list[Incoming], begun: b
 
 
 def told_to(replay: Replay) -> list[dict[str, object]]:
-    with replay.database.read() as work:
+    with replay.database.read(WHOLE) as work:
         return [message.body for message in outbox.after(work, 0)]
 
 

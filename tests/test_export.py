@@ -34,7 +34,7 @@ from rules.windows import Window
 from storage import alerts, confirmations, evidence, firm, follow_ups, people, visits
 from storage.database import Database
 from storage.evidence import Appeal, Note
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)  # 17:00 in Shanghai
 ZONE = "Asia/Shanghai"
@@ -79,7 +79,7 @@ class opened:
 
 
 def export(database: Database, folder: Path, *, force: bool = False) -> dict[str, int]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return export_firm(work, folder, texts.load("zh-CN"), ZONE, force=force)
 
 
@@ -90,7 +90,7 @@ def rows(folder: Path, table: str) -> list[dict[str, str]]:
 
 def a_whole_day(database: Database) -> int:
     """The sample firm, and one visit with everything that hangs on it."""
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
         place = Place(
             Point(30.08, 120.49), PlaceKind.PIN, NOW, Point(30.078, 120.494), "gcj02", accuracy_m=12.5, fixed_at=NOW
@@ -241,7 +241,7 @@ def test_csv_files_open_in_excel_as_utf8(database: Database, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("words", HOSTILE)
 def test_no_cell_becomes_a_formula(database: Database, tmp_path: Path, words: str) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [Employee("E101", words, Role.REP, ("柯桥区",))])
         firm.save_competitors(work, [Competitor(words, "冻品")])
     export(database, tmp_path / "out")
@@ -275,7 +275,7 @@ def test_no_text_in_any_column_of_any_table_is_run(words: list[str]) -> None:
 
 
 def test_cells_that_a_workbook_cannot_hold_do_not_stop_the_export(database: Database, tmp_path: Path) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         firm.save_competitors(work, [Competitor("味\x00农\x0b", "长" * 40_000)])
     export(database, tmp_path / "out")
     assert load_workbook(tmp_path / "out" / WORKBOOK)["竞品"]["A2"].value == "味农"
@@ -295,13 +295,13 @@ def test_the_master_tables_come_back_as_they_were(database: Database, tmp_path: 
         products=(Product("P001", "'-小酥肉", ("酥肉",), "冻品", "", ("箱", "包"), 29, True),),
         competitors=(Competitor("@味农", ""),),
     )
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, odd)
     export(database, tmp_path / "out")
     with opened(tmp_path / "second.db") as second:
-        with second.work() as work:
+        with second.work(WHOLE) as work:
             save_firm(work, read_firm(tmp_path / "out"))
-        with second.read() as work:
+        with second.read(WHOLE) as work:
             assert set(people.staff(work)) == set(odd.employees)
             assert set(firm.outlets(work)) == set(odd.outlets)
             assert set(firm.products(work)) == set(odd.products)
@@ -311,7 +311,7 @@ def test_the_master_tables_come_back_as_they_were(database: Database, tmp_path: 
 def test_an_export_imported_into_its_own_database_changes_nothing(database: Database, tmp_path: Path) -> None:
     a_whole_day(database)
     export(database, tmp_path / "out")
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         changes = compare(work, read_firm(tmp_path / "out"))
     assert [(one.new, one.changed, one.kept) for one in changes] == [(0, 0, 0)] * 4
     assert all(one.same for one in changes)
@@ -351,7 +351,7 @@ def test_an_export_that_fails_leaves_the_earlier_one_whole(database: Database, t
         if table == "照片":
             raise OSError(28, "No space left on device")
 
-    with database.read() as work, pytest.raises(OSError, match="No space"):
+    with database.read(WHOLE) as work, pytest.raises(OSError, match="No space"):
         export_firm(work, out, texts.load("zh-CN"), ZONE, force=True, progress=full_disk)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".out")]

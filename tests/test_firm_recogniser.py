@@ -21,7 +21,7 @@ from rules.limits import Limits
 from storage import visits
 from storage.database import Database
 from storage.files import LocalFiles
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 CLIPS = SAMPLE_FIRM / "clips"
 NOTES = json.loads((CLIPS / "manifest.json").read_text(encoding="utf-8"))
@@ -38,7 +38,7 @@ def whisper() -> WhisperTranscriber:
 @pytest.fixture
 def firm(tmp_path: Path) -> Iterator[tuple[Database, Tools]]:
     database = open_migrated(tmp_path)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
     yield database, make_tools(Limits(), LocalFiles(tmp_path / "files"))
     database.close()
@@ -66,7 +66,7 @@ def test_an_amr_note_as_wechat_sends_it_becomes_a_visit(
     )
     replay = Replay(database, tools, transcriber=whisper, media=(CLIPS,), rep="周洋")
     replay.run(read_script(script))
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         [visit] = visits.last_closed(work, replay.rep.code, 5)
     assert visit.outlet == "C0017"
     assert visit.value("orders") == [["P004", 6, "箱"], ["P003", 10, "包"]]

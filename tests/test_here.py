@@ -19,7 +19,7 @@ from rules.evidence import PlaceKind
 from storage import people, push_budget, tokens
 from storage.tables import VisitRow
 from storage.visits import visit_of
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 from tests.herefirm import PHONE, REMINDER, HereFirm, asked_of, phone_of, running
 from tests.telegramfirm import SHOP, START
 
@@ -27,7 +27,7 @@ BOTH = pytest.mark.parametrize("product", ["wecom", "mp"])
 
 
 def everything_stored(firm: HereFirm) -> tuple[int, int, int]:
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         return len(firm.inbox()), len(firm.places()), len(people.accounts(work))
 
 
@@ -109,12 +109,12 @@ async def test_a_state_is_good_once_for_the_browser_that_set_out_and_ten_minutes
 async def test_a_used_state_is_remembered_by_all_processes(tmp_path: Path) -> None:
     database = open_migrated(tmp_path)
     ends = START + timedelta(minutes=10)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert tokens.use_once(work, "state:a", START, ends)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert not tokens.use_once(work, "state:a", START, ends)
         assert tokens.use_once(work, "state:b", START, ends)
-    with database.work() as work:  # forgotten when it is worthless anyhow
+    with database.work(WHOLE) as work:  # forgotten when it is worthless anyhow
         assert tokens.use_once(work, "state:a", ends, ends + timedelta(minutes=10))
     database.close()
 
@@ -139,7 +139,7 @@ async def test_somebody_unknown_is_refused_and_leaves_nothing(tmp_path: Path, pr
     async with running(tmp_path, product) as firm, phone_of(firm) as phone:
         person = {"stranger": "oNobody_9999", "left": "heping" if product == "wecom" else "oHePing_0001", "": ""}[who]
         if (product, who) == ("mp", "left"):
-            with firm.database.work() as work:
+            with firm.database.work(WHOLE) as work:
                 gone = next(one for one in people.staff(work) if not one.active)
                 people.link(work, people.Account("mp", person, person, gone.code), firm.clock())
         before = everything_stored(firm)
@@ -155,7 +155,7 @@ async def test_somebody_unknown_is_refused_and_leaves_nothing(tmp_path: Path, pr
 async def test_who_leaves_the_firm_is_out_at_once(tmp_path: Path) -> None:
     async with running(tmp_path) as firm, phone_of(firm) as phone:
         await phone.logs_in()
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             rep = people.employee_named(work, "王建")
             assert rep is not None
             people.save_employees(work, [type(rep)(rep.code, rep.name, rep.role, rep.districts, active=False)])
@@ -369,7 +369,7 @@ async def test_a_page_fix_makes_a_pin_before_it_proof(tmp_path: Path) -> None:
         await phone.posts()
         await firm.settle()
         assert [one.kind for one in firm.places()] == ["pin", "h5_gps"]
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             [visit] = [visit_of(row) for row in work.session.scalars(select(VisitRow))]
         assert visit.value("place") == firm.places()[-1].id
 
@@ -419,7 +419,7 @@ async def test_the_policy_lets_in_the_script_and_no_more(tmp_path: Path) -> None
 
 async def test_a_name_with_markup_is_only_text(tmp_path: Path) -> None:
     async with running(tmp_path) as firm, phone_of(firm) as phone:
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             rep = people.employee_named(work, "王建")
             assert rep is not None
             evil = '"><script>alert(1)</script>'
@@ -439,7 +439,7 @@ async def test_a_box_of_subscriptions_stands_on_the_page_and_counts(tmp_path: Pa
         assert "webcompt:" in policy
         await phone.opens(f"{firm.platform.base}/sdk/box?template={REMINDER.template_id}")
         await asyncio.sleep(0.3)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             assert push_budget.take_grant(work, "mp", firm.person, REMINDER.template_id)
             assert not push_budget.take_grant(work, "mp", firm.person, REMINDER.template_id)
 

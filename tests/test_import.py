@@ -24,7 +24,7 @@ from rules.places import Point
 from rules.visit import Visit
 from storage import firm, people, visits
 from storage.database import Database
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 Table = list[list[Any]]
@@ -81,7 +81,7 @@ def told(folder: Path) -> list[tuple[str, int, str, str]]:
 
 
 def stored(database: Database) -> FirmData:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return FirmData(
             tuple(people.staff(work)),
             tuple(firm.outlets(work)),
@@ -101,7 +101,7 @@ def run_import(tmp_path: Path, folder: Path, *options: str) -> Result:
 
 def test_the_sample_firm_is_read_and_kept_as_it_is(database: Database) -> None:
     data = read_firm(SAMPLE_FIRM)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         changes = save_firm(work, data)
     assert [(one.new, one.changed, one.same, one.kept) for one in changes] == [
         (len(data.employees), 0, 0, 0),
@@ -177,15 +177,15 @@ def test_lists_flags_and_full_width_codes(folder: Path) -> None:
 
 def test_short_names_of_outlets_may_be_left_out_and_then_stay(database: Database, folder: Path) -> None:
     assert outlet(folder, 别名="灶台、老王家，灶台").aliases == ("灶台", "老王家")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(folder))
     write(folder, "客户", [changed(OUTLET, "客户", 客户名称="老灶台酒家")[:-1]], header=list(COLUMNS["客户"][:-1]))
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         changes = save_firm(work, read_firm(folder))
     assert [(one.new, one.changed) for one in changes if one.table == "客户"] == [(0, 1)]
     assert [(item.name, item.aliases) for item in stored(database).outlets] == [("老灶台酒家", ("灶台", "老王家"))]
     assert outlet(folder, 别名="").aliases == ()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(folder))
     assert stored(database).outlets[0].aliases == ()
 
@@ -262,7 +262,7 @@ def test_a_bad_product_names_its_column(folder: Path, cells: dict[str, str], col
 
 def test_a_wecom_account_counts_in_small_letters_and_may_be_left_out(folder: Path, database: Database) -> None:
     write(folder, "业务员", STAFF)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(folder))
         staff = people.staff(work)
     assert [person.wecom for person in staff] == ["wujingli", ""]
@@ -360,14 +360,14 @@ def test_a_defused_cell_is_read_back_as_it_was(text: str) -> None:
 def test_importing_again_updates_and_takes_nothing_out(database: Database) -> None:
     data = read_firm(SAMPLE_FIRM)
     found_by_rep = replace(data.outlets[0], code="N0001", name="新开的店", point=None)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, data)
         visit = visits.add(work, Visit("E101", NOW), "Asia/Shanghai")
         firm.add_outlet(work, found_by_rep, visit)
     renamed = replace(data, outlets=(replace(data.outlets[0], name="老灶台总店"), *data.outlets[1:-1]))
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         preview = compare(work, renamed)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert save_firm(work, renamed) == preview
     of_outlets = preview[1]
     assert (of_outlets.new, of_outlets.changed, of_outlets.kept) == (0, 1, 2)
@@ -379,7 +379,7 @@ def test_importing_again_updates_and_takes_nothing_out(database: Database) -> No
 
 def test_an_import_of_a_rep_found_outlet_keeps_the_visit_that_found_it(database: Database) -> None:
     data = read_firm(SAMPLE_FIRM)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, data)
         visit = visits.add(work, Visit("E101", NOW), "Asia/Shanghai")
         firm.add_outlet(work, replace(data.outlets[0], code="N0001"), visit)

@@ -21,6 +21,7 @@ from storage import inbox, outbox, people, photo_pieces
 from storage.database import Database
 from storage.people import Account
 from storage.tables import InboxRow, PhotoRow
+from tests.databases import WHOLE
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, delivery, firm_tools, sample_database
 
 
@@ -61,7 +62,7 @@ class House:
         self.tools: Tools = firm_tools(folder)
         self.clock, self.door = Clock(speed=200), Doorstep()
         self.woken = 0
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             for ref, code in (("501", WANG_JIAN), ("502", SUN_HAO)):
                 people.link(work, Account("telegram", ref, ref, code), START)
         self.intake = Intake(self.database, self.tools, {"telegram": self.door}, self.clock, self._wake)
@@ -74,11 +75,11 @@ class House:
         return await self.intake.accept(delivery(person, key, plain, self.clock(), position))
 
     def rows(self) -> dict[str, InboxRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return {row.delivery_key: row for row in work.session.scalars(select(InboxRow).order_by(InboxRow.id))}
 
     def said(self, person: str = "501") -> list[str]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [str(message.body["say"]) for message in outbox.to_chat(work, "telegram", person)]
 
     async def until_done(self, *keys: str, seconds: float = 15.0) -> None:
@@ -87,7 +88,7 @@ class House:
                 await asyncio.sleep(0.02)
 
     def order(self, person: str = "501") -> list[str]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [item.delivery_key for item, _ in inbox.of_person(work, "telegram", f"telegram:{person}")]
 
 
@@ -163,7 +164,7 @@ async def test_a_file_that_is_out_of_reach_twice_is_fetched_at_last(house: House
     assert house.door.fetched == ["门头"] * 3
     assert house.order() == ["1", "2"]
     assert house.rows()["1"].tries == 0
-    with house.database.read() as work:
+    with house.database.read(WHOLE) as work:
         kept = work.session.scalars(select(PhotoRow)).all()
     assert [house.tools.files.get(row.file) for row in kept] == [made_photo("门头")]
 
@@ -179,7 +180,7 @@ async def test_a_file_that_is_gone_is_told_and_one_that_stays_away_a_day_counts_
     house.clock.moved += timedelta(hours=24)
     await house.until_done("2")
     assert "media.gone" in house.said()[1]
-    with house.database.read() as work:
+    with house.database.read(WHOLE) as work:
         assert not photo_pieces.of_others(work, START - timedelta(days=1), 0)
 
 

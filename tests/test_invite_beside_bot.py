@@ -11,7 +11,7 @@ from bot.invite_spool import spool, take
 from rules.people import Employee, Role
 from storage import people
 from storage.database import Database, DatabaseBusy
-from tests.databases import open_migrated, sqlite_only
+from tests.databases import WHOLE, open_migrated, sqlite_only
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 WANG = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -20,7 +20,7 @@ WANG = Employee("E101", "王建", Role.REP, ("柯桥区",))
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = open_migrated(tmp_path)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [WANG])
     yield database
     database.close()
@@ -31,20 +31,20 @@ def test_an_invite_made_beside_the_running_bot_works_after_its_next_tick(databas
     spool(tmp_path / "invites", invite)
     assert take(database, tmp_path / "invites") == 1
     assert list((tmp_path / "invites").iterdir()) == []
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert people.use_invite(work, token, NOW + timedelta(hours=1)) == "E101"
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert people.use_invite(work, token, NOW + timedelta(hours=1)) is None
 
 
 def test_an_invite_spooled_twice_is_not_made_valid_again(database: Database, tmp_path: Path) -> None:
     token, invite = people.new_invite("E101", NOW)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.keep_invite(work, invite)
         people.use_invite(work, token, NOW)
     spool(tmp_path / "invites", invite)
     take(database, tmp_path / "invites")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert people.use_invite(work, token, NOW) is None
 
 
@@ -71,8 +71,8 @@ def test_a_second_process_may_look_but_neither_write_nor_take_over(database: Dat
     with pytest.raises(DatabaseBusy):
         Database(url)
     beside = Database(url, reads_only=True)
-    with beside.read() as work:
+    with beside.read(WHOLE) as work:
         assert people.employee(work, "E101") == WANG
-    with pytest.raises(OperationalError, match="readonly"), beside.work() as work:
+    with pytest.raises(OperationalError, match="readonly"), beside.work(WHOLE) as work:
         people.save_employees(work, [Employee("E102", "孙浩", Role.REP, ())])
     beside.close()

@@ -15,6 +15,7 @@ from storage import evidence, jobs
 from storage.database import Database
 from storage.migrate import migrate
 from tests import databases, job_worker
+from tests.databases import WHOLE
 from tests.job_worker import LONG_AGO, put_note, runs
 
 
@@ -50,7 +51,7 @@ def counts(url: str) -> dict[str, int]:
     """While a worker has a SQLite file it can only be looked at."""
     database = Database(url, reads_only=True)
     try:
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             return {state: count for state, count in jobs.counts(work).items() if count}
     finally:
         database.close()
@@ -67,12 +68,12 @@ def test_in_order_a_lock_again_after_a_fault_and_set_aside_after_five(
     url: str, tmp_path: Path, workers: Callable[[], BaseProcess]
 ) -> None:
     database = Database(url)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         notes = {f"note {chat} {place}": f"visit:{chat}" for place in range(12) for chat in range(3)}
         for words, lock in notes.items():
             put_note(work, tmp_path, words, lock)
         odd = [put_note(work, tmp_path, words) for words in ("fails twice", "always fails", "kills", "kills once")]
-    with suppress(ZeroDivisionError), database.work() as work:
+    with suppress(ZeroDivisionError), database.work(WHOLE) as work:
         put_note(work, tmp_path, "never asked for")
         raise ZeroDivisionError
     database.close()
@@ -99,7 +100,7 @@ def test_in_order_a_lock_again_after_a_fault_and_set_aside_after_five(
     }
     assert "never asked for" not in done
     database = Database(url)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         states = [note.state for note in evidence.notes(work, odd).values()]
     database.close()
     assert states == ["heard", "broken", "broken", "heard"], "what was given up is known to be"
@@ -116,7 +117,7 @@ def test_a_worker_that_never_returns_or_was_stopped_loses_its_job_to_another(
     first = job_worker.start(url, tmp_path)
     other: BaseProcess | None = None
     try:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             note = put_note(work, tmp_path, "sleeps 1.5")
         until(lambda: runs(tmp_path / "log") == ["sleeps 1.5"], 20)
         os.kill(first.pid or 0, stop)
@@ -127,7 +128,7 @@ def test_a_worker_that_never_returns_or_was_stopped_loses_its_job_to_another(
             signal.sigtimedwait([], 2.0)
             assert first.is_alive()
         assert runs(tmp_path / "log") == ["sleeps 1.5"] * 2
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             found = evidence.note(work, note)
         assert found is not None
         assert found.state == "heard"
@@ -142,16 +143,16 @@ def test_a_worker_that_never_returns_or_was_stopped_loses_its_job_to_another(
 def test_a_job_set_aside_is_begun_again_or_dropped_once(url: str, tmp_path: Path) -> None:
     database = Database(url)
     at = job_worker.now()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         worker = jobs.enlist(work)
         for words in ("first", "second"):
             put_note(work, tmp_path, words, "visit:1")
     for tries in range(2 * jobs.MAX_TRIES):
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             job = jobs.claim(work, at + timedelta(days=tries), worker)
             assert job is not None
             jobs.failed(work, job, at + timedelta(days=tries), "ZeroDivisionError")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         first, second = jobs.dead(work)
         assert (first.task, first.lock, first.tries, second.tries) == ("transcribe", "visit:1", 5, 5)
         assert jobs.again(work, first.id, at)
@@ -159,7 +160,7 @@ def test_a_job_set_aside_is_begun_again_or_dropped_once(url: str, tmp_path: Path
         assert not jobs.again(work, second.id, at)
         assert not jobs.drop(work, first.id, "is no longer dead")
         assert jobs.dead(work) == []
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         job = jobs.claim(work, at + timedelta(days=99), worker)
         assert job is not None
         assert (job.id, job.args, job.tries) == (first.id, first.args, 1)
@@ -174,22 +175,22 @@ def test_what_a_dead_machine_left_is_begun_again_within_half_a_minute() -> None:
 @databases.postgres_only
 def test_a_worker_that_lost_its_job_changes_nothing_by_it(tmp_path: Path) -> None:
     database = Database(empty(databases.postgres_url(tmp_path)))
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         put_note(work, tmp_path, "anything")
         slow, quick = jobs.enlist(work), jobs.enlist(work)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         lost = jobs.claim(work, LONG_AGO, slow)
     assert lost is not None
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert jobs.claim(work, LONG_AGO, quick) is None
         assert jobs.recover(work, silent=0.0) == []
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         taken = jobs.claim(work, LONG_AGO, quick)
         assert taken is not None
         assert (taken.id, taken.tries) == (lost.id, 2)
         assert not jobs.still_ours(work, lost)
         assert jobs.still_ours(work, taken)
         jobs.finished(work, taken)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert jobs.counts(work) == {}
     database.close()

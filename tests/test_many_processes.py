@@ -23,7 +23,7 @@ from storage.tables import InboxRow, PhotoRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
-from tests.databases import database_url, postgres_only
+from tests.databases import WHOLE, database_url, postgres_only
 from tests.killable_bot import channel_without_pace
 from tests.telegramfirm import START, Clock, Deaf, firm_tools, sample_database
 
@@ -66,7 +66,7 @@ async def _serve(url: str, folder: Path, api_base: str, receives: bool, works: b
 @asynccontextmanager
 async def cluster(folder: Path) -> AsyncIterator[tuple[BotApi, list[Part]]]:
     database = sample_database(folder)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for code, person in REPS.items():
             people.link(work, Account("telegram", str(person.id), str(person.id), code), START)
     database.close()
@@ -96,7 +96,7 @@ def counted(api: BotApi, chat: int) -> list[int]:
 def judge(url: str, api: BotApi, each: int) -> int:
     """Every photo counted once, in order, every answer sent; returns how many answers were sent twice."""
     database = Database(url)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         states = work.session.scalars(select(InboxRow.state)).all()
         sent = [message.state for message in outbox.after(work, 0)]
         photos = work.session.execute(

@@ -17,7 +17,7 @@ from storage import people, visits
 from storage.database import Database
 from storage.migrate import SCRIPTS, BrokenReferences, MadeByNewer, current, differences, migrate, migrate_down, newest
 from storage.tables import PlaceRow
-from tests.databases import open_database
+from tests.databases import WHOLE, open_database
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 REP = Employee("E101", "王建", Role.REP, ("柯桥区",))
@@ -69,7 +69,7 @@ def with_next(tmp_path: Path, script: str) -> Path:
 
 
 def save_a_visit(database: Database) -> int:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [REP])
         return visits.add(work, Visit(REP.code, NOW), "Asia/Shanghai")
 
@@ -92,7 +92,7 @@ def test_a_database_that_is_there_already_is_not_touched(database: Database) -> 
     migrate(database)
     visit = save_a_visit(database)
     migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert visits.load(work, visit) is not None
 
 
@@ -117,7 +117,7 @@ def test_a_table_others_point_to_is_remade_with_its_data_both_ways(database: Dat
             migrate_down(database, str(NEWEST), scripts)
         else:
             migrate(database, scripts)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert people.employee(work, REP.code) == REP
             assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert current(database) == NEWEST
@@ -130,7 +130,7 @@ def test_a_database_of_the_first_release_is_brought_up_with_its_visits(database:
     migrate_down(database, "0001")
     assert current(database) == "0001"
     migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert visits.load(work, visit) == Visit(REP.code, NOW, id=visit)
     assert differences(database) == []
 
@@ -142,9 +142,9 @@ def test_a_database_that_a_newer_version_only_widened_is_worked_on_as_it_is(data
     migrate(database, with_next(tmp_path, WIDER_NAMES))
     migrate(database)
     assert current(database) == "9999"
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert visits.load(work, visit) is not None
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [replace(REP, name="王建二")])
 
 
@@ -158,7 +158,7 @@ def test_a_database_that_a_newer_version_made_narrower_is_refused(
         migrate(database, with_next(tmp_path, WIDER_NAMES))
     with pytest.raises(MadeByNewer, match="9999"):
         migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert people.employee(work, REP.code) == REP
 
 
@@ -178,7 +178,7 @@ def test_a_migration_that_orphans_rows_is_rolled_back(database: Database, tmp_pa
     with pytest.raises(BrokenReferences, match="visit"):
         migrate(database, with_next(tmp_path, FORGETFUL))
     assert current(database) == NEWEST
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         assert people.employee(work, REP.code) == REP
         assert visits.load(work, visit) is not None
 

@@ -31,7 +31,7 @@ from storage.table_copy import Differs, Unfit
 from storage.tables import InboxRow, NoteRow, OutboxRow, ProductRow
 from tests import databases
 from tests.chatfirm import TRANSCRIPTS, tools_in
-from tests.databases import sqlite_url
+from tests.databases import WHOLE, sqlite_url
 from tests.telegramfirm import delivery
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -144,7 +144,7 @@ def test_what_was_under_way_is_finished_there(path: Path, target: Database, tmp_
         busy._count, busy._begun = before._count, True
         for line in read_script(NOTE).lines:
             busy.play(line)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert jobs.counts(work) == {"ready": 1}
             unsent = work.session.scalars(select(OutboxRow.id).where(OutboxRow.state == "due")).all()
             assert len(unsent) == 1
@@ -169,7 +169,7 @@ def test_what_was_under_way_is_finished_there(path: Path, target: Database, tmp_
 
 def test_slow_work_comes_with_its_tries_its_lock_and_its_time(path: Path, target: Database) -> None:
     later = datetime.now(UTC) + timedelta(days=3)
-    with closing(old(path)) as database, database.work() as work:
+    with closing(old(path)) as database, database.work(WHOLE) as work:
         jobs.bring(
             work,
             [
@@ -182,30 +182,30 @@ def test_slow_work_comes_with_its_tries_its_lock_and_its_time(path: Path, target
             ],
         )
     assert move(path, target, NOW)["job"].rows == 6
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         (dead,) = jobs.dead(work)
         assert (dead.id, dead.tries, dead.at) == (6, 5, LONG_AGO)
         worker = jobs.enlist(work)
         assert [job.id for job in jobs.recover(work)] == [9], "its fifth try killed its process: the rep is told"
     now = datetime.now(UTC)
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         taken = [jobs.claim(work, now, worker), jobs.claim(work, now, worker)]
         assert [(job.id, job.tries, job.lock) for job in taken if job] == [(3, 3, "visit:1")]
         assert taken[0] is not None
         jobs.finished(work, taken[0])
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         following = jobs.claim(work, now, worker)
         assert following is not None
         assert following.id == 4
         assert jobs.claim(work, now, worker) is None
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         assert {job.id: job.run_at for job in jobs.every(work)}[5] == later
         assert jobs.put(work, "transcribe", {}, now) == 10
 
 
 def test_what_postgresql_cannot_hold_is_held_as_by_a_bot_that_runs_there(path: Path, target: Database) -> None:
     odd = {"lat": float("inf"), "lon": float("nan"), "name": "a\x00b 10\ud83d", "big": 10**30, "list": [1.50, -0.0]}
-    with closing(old(path)) as database, database.work() as work:
+    with closing(old(path)) as database, database.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {"kind": "text", "text": "好"}, NOW))
         work.session.execute(update(InboxRow).values(raw=odd))
         unreadable = inbox.accept(work, delivery("501", "none", None, NOW))
@@ -215,7 +215,7 @@ def test_what_postgresql_cannot_hold_is_held_as_by_a_bot_that_runs_there(path: P
         raw.execute("update inbox set message = null where id = ?", (unreadable,))
         raw.commit()
     move(path, target, NOW)
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         work.session.add(InboxRow(**_inbox_values("again", odd)))
         work.session.flush()
         stored = work.session.execute(text("select raw::text from inbox where delivery_key in ('k', 'again')"))
@@ -244,18 +244,18 @@ def _inbox_values(key: str, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_new_rows_are_numbered_behind_the_highest(path: Path, target: Database) -> None:
-    with closing(old(path)) as database, database.work() as work:
+    with closing(old(path)) as database, database.work(WHOLE) as work:
         for number in range(5):
             outbox.queue(work, Outgoing(str(number), "web", "E101", "reply", {}, NOW, NOW))
     move(path, target, NOW)
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         assert outbox.queue(work, Outgoing("new", "web", "E101", "reply", {}, NOW, NOW)) == 6
         assert inbox.accept(work, delivery("501", "k", {}, NOW)) == 1
 
 
 def test_more_rows_than_fit_into_memory_at_once(path: Path, target: Database) -> None:
     many = 2 * table_copy.PIECE + 1
-    with closing(old(path)) as database, database.work() as work:
+    with closing(old(path)) as database, database.work(WHOLE) as work:
         for number in range(many):
             inbox.accept(work, delivery("501", str(number), {"kind": "text", "text": f"第 {number} 条"}, NOW))
     told: list[tuple[int, int]] = []
@@ -285,7 +285,7 @@ def test_not_while_the_bot_runs(path: Path, target: Database) -> None:
 
 def test_not_into_a_database_that_holds_something(path: Path, target: Database) -> None:
     migrate(target)
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {}, NOW))
     assert "inbox" in refused_with(path, target, NotEmpty)
 
@@ -320,7 +320,7 @@ def test_a_target_of_a_newer_version_is_left_alone(path: Path, target: Database)
 
 
 def test_a_row_that_does_not_fit_takes_everything_back_and_is_not_repeated(path: Path, target: Database) -> None:
-    with closing(old(path)) as database, database.work() as work:
+    with closing(old(path)) as database, database.work(WHOLE) as work:
         work.session.execute(update(ProductRow).values(price_fen=10**10))
     told = refused_with(path, target, Unfit)
     assert "product" in told
@@ -334,14 +334,15 @@ def test_what_comes_out_otherwise_than_it_went_in_is_noticed(path: Path, tmp_pat
         "begin update outlet set lat = lat + 0.0000001 where code = new.code; end"
     )
     with (
+        closing(Database(sqlite_url(tmp_path, "equal.db"))) as equal,
         closing(Database(sqlite_url(tmp_path, "other.db"))) as other,
         closing(Database(sqlite_url(path.parent, path.name), reads_only=True)) as source,
     ):
+        migrate(equal)
         migrate(other)
-        with source.read() as reading, other.work() as writing:
+        with source.read(WHOLE) as reading, equal.work(WHOLE) as writing:
             table_copy.copy(reading, writing)
-            for table in reversed(table_copy.tables()):
-                writing.run(table.delete())
+        with source.read(WHOLE) as reading, other.work(WHOLE) as writing:
             writing.run(text(trigger))
             with pytest.raises(Differs, match=r"^outlet$"):
                 table_copy.copy(reading, writing)
@@ -396,7 +397,10 @@ def test_a_server_that_goes_away_meanwhile_is_told_as_that(path: Path, target: D
     def cut(done: int, total: int) -> None:
         steps.append(done)
         if len(steps) == step:
-            with closing(Database(target.url.render_as_string(hide_password=False))) as other, other.work() as work:
+            with (
+                closing(Database(target.url.render_as_string(hide_password=False))) as other,
+                other.work(WHOLE) as work,
+            ):
                 ours = "zoudian-" + target.holder
                 kill = "select pg_terminate_backend(pid) from pg_stat_activity where application_name = :ours"
                 work.run(text(kill), ours=ours)
@@ -409,7 +413,7 @@ def test_a_server_that_goes_away_meanwhile_is_told_as_that(path: Path, target: D
 
 def test_not_while_somebody_has_the_tables_in_hand(path: Path, target: Database) -> None:
     migrate(target)
-    with closing(Database(target.url.render_as_string(hide_password=False))) as other, other.work() as work:
+    with closing(Database(target.url.render_as_string(hide_password=False))) as other, other.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "k", {}, NOW))
         refused_with(path, target, InUse)
 
@@ -470,7 +474,7 @@ def test_the_way_back_that_loses_nothing_is_a_backup(
     path: Path, target: Database, url_file: Path, zoudian: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert zoudian("move-to-postgres", "--to-url-file", str(url_file)).exit_code == 0
-    with target.work() as work:
+    with target.work(WHOLE) as work:
         inbox.accept(work, delivery("501", "since", {"kind": "text", "text": "搬家以后"}, NOW))
     monkeypatch.setenv("ZOUDIAN_DATA__URL", url_file.read_text().strip())
     assert zoudian("backup", "b.tar").exit_code == 0
@@ -478,7 +482,7 @@ def test_the_way_back_that_loses_nothing_is_a_backup(
     assert zoudian("restore", "b.tar").exit_code == 2, "the old one and its mark are still there"
     (path.parent).rename(path.parent.with_name("old"))
     assert zoudian("restore", "b.tar").exit_code == 0
-    with closing(old(path)) as database, database.read() as work:
+    with closing(old(path)) as database, database.read(WHOLE) as work:
         assert work.session.scalars(select(InboxRow.delivery_key)).all() == ["since"]
 
 

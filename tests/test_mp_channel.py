@@ -19,7 +19,7 @@ from nlp.transcribe import Transcript
 from rules.visit import State
 from storage import people, push_budget
 from storage.tables import FollowUpRow
-from tests.databases import keep_others_waiting
+from tests.databases import WHOLE, keep_others_waiting
 from tests.mpfirm import MpFirm, clip, fast, push, running, spent
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN
 
@@ -180,7 +180,7 @@ async def test_a_slow_database_costs_a_repeat_and_no_message(
         held, free = threading.Event(), threading.Event()
 
         def hold() -> None:
-            with firm.database.work() as work:
+            with firm.database.work(WHOLE) as work:
                 keep_others_waiting(work)
                 held.set()
                 free.wait(9)
@@ -257,7 +257,7 @@ async def test_a_file_for_somebody_comes_as_a_link(tmp_path: Path) -> None:
         rep = firm.follower(WANG_JIAN, OPENID)
         await rep.says("帮助")
         content = firm.tools.files.put(b"PK\x03\x04 an Excel file")
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             account = people.account(work, "mp", rep.openid)
             assert account is not None
             reply = Reply(Say("as_is", {"text": "上周的数字"}), attach=content, attach_name="周报.xlsx")
@@ -276,7 +276,7 @@ async def test_an_invite_by_code_or_typed_ties_once_and_strangers_get_no_data(tm
         made = firm.platform.messages
 
         def invite(code: str) -> str:
-            with firm.database.work() as work:
+            with firm.database.work(WHOLE) as work:
                 return people.make_invite(work, code, firm.clock())
 
         first, second, third = invite(WANG_JIAN), invite(SUN_HAO), invite(MANAGER_WU)
@@ -295,11 +295,11 @@ async def test_an_invite_by_code_or_typed_ties_once_and_strangers_get_no_data(tm
         assert len(nobody.passive) == 1, "the same refusal is not said twice a day"
         assert "老灶台" not in nobody.read()
         assert firm.platform.count("media/get") == 0
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert len(people.accounts(work)) == 3
             assert push_budget.budget(work, "mp", nobody.openid, firm.clock()).left == 0
         await wang.sends(made.event(wang.openid, "unsubscribe", at=wang.at + 1, EventKey=""))
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             account = people.account(work, "mp", wang.openid)
         assert account is not None
         assert not account.reachable
@@ -439,7 +439,7 @@ async def test_a_label_alone_answers_the_one_reminder_below_a_closed_visit(tmp_p
 
 
 def todo_states(firm: MpFirm) -> list[str]:
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         return [str(state) for state in work.session.scalars(select(FollowUpRow.state).order_by(FollowUpRow.id))]
 
 

@@ -12,6 +12,7 @@ from bot.loopback.platform import Trouble
 from handlers.messages import Reply, Say
 from handlers.turn import queue
 from storage import people
+from tests.databases import WHOLE
 from tests.mpfirm import REMINDER, clip, push, row, running, spent
 from tests.telegramfirm import WANG_JIAN
 
@@ -80,7 +81,7 @@ async def test_who_no_longer_follows_is_out_of_reach(tmp_path: Path) -> None:
         number = push(firm, rep, "还在吗")
         await firm.idle()
         assert row(firm, number).state == "failed"
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             account = people.account(work, "mp", rep.openid)
         assert account is not None
         assert not account.reachable
@@ -129,7 +130,7 @@ async def test_passing_trouble_loses_nothing_and_keeps_the_order(tmp_path: Path,
 async def test_two_reminders_are_two_templates(tmp_path: Path) -> None:
     async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             account = people.account(work, "mp", rep.openid)
             assert account is not None
             for outlet in ("老灶台", "阿福面馆"):

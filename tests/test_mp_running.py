@@ -22,6 +22,7 @@ from handlers.messages import Reply, Say
 from handlers.turn import queue
 from storage import outbox, people
 from storage.database import Database
+from tests.databases import WHOLE
 from tests.telegramfirm import WANG_JIAN, sample_database
 
 CONFIG = """
@@ -48,7 +49,7 @@ async def test_the_running_bot_answers_invites_and_hands_out_files(tmp_path: Pat
             "ZOUDIAN_MP__AES_KEY": platform.aes_key,
         }
         database = sample_database(tmp_path)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             token = people.make_invite(work, WANG_JIAN, datetime.now(UTC))
         app = make_app(load_settings(config, secrets), database)
         site, channel = app.channels["web"], app.channels["mp"]
@@ -65,7 +66,7 @@ async def test_the_running_bot_answers_invites_and_hands_out_files(tmp_path: Pat
             echo = await platform.verify(f"{base}/mp/callback", platform.signer.plain_echo("42"))
             assert (echo.status, echo.body) == (200, "42")
             key = app.tools.files.put(b"an Excel file")
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 account = people.account(work, "mp", "oWangJian_01")
                 assert account is not None
                 reply = Reply(Say("as_is", {"text": "上周的数字"}), attach=key, attach_name="周报.xlsx")
@@ -100,7 +101,7 @@ async def invited(config: Path, platform: OfficialPlatform, secret: str, *argume
 def whose(folder: Path, token: str) -> str | None:
     database = Database(f"sqlite:///{folder / 'data' / 'zoudian.db'}")
     try:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return people.use_invite(work, token, datetime.now(UTC))
     finally:
         database.close()
@@ -193,7 +194,7 @@ def test_a_templates_fields_hold_what_they_may() -> None:
 def test_what_the_rows_of_the_outbox_say_of_waiting(tmp_path: Path) -> None:
     database = sample_database(tmp_path)
     now = datetime.now(UTC)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         account = people.link(work, people.Account("mp", "oWangJian_01", "oWangJian_01", WANG_JIAN), now)
         rows = [queue(work, account, Reply(Say("nothing")), None, now, f"k{n}", "reply") for n in range(3)]
         first, second, third = (number for number in rows if number is not None)

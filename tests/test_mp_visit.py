@@ -12,6 +12,7 @@ from rules.evidence import Level, PlaceKind
 from rules.places import Point, metres_between
 from rules.visit import State
 from storage import evidence, push_budget
+from tests.databases import WHOLE
 from tests.mpfirm import ALERT, REMINDER, MpFirm, Phone, clip, running
 from tests.telegramfirm import MANAGER_WU, SHOP, START, WANG_JIAN
 
@@ -64,7 +65,7 @@ async def test_a_pin_of_a_known_corner_is_where_the_corner_is(tmp_path: Path) ->
         await rep.pins()
         place_id = firm.visits()[0].value("place")
         assert isinstance(place_id, int)
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             place = evidence.places(work, [place_id])[place_id]
         assert place.kind is PlaceKind.PIN
         assert place.datum == "gcj02"
@@ -157,7 +158,7 @@ async def test_a_reminder_goes_out_within_48_hours_as_an_ordinary_message(tmp_pa
 async def test_beyond_the_window_a_reminder_is_a_template(tmp_path: Path) -> None:
     async with running(tmp_path, templates={"reminder": REMINDER}) as firm:
         rep = await remind(firm)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             push_budget.exhausted(work, "mp", rep.openid, shut=True)
         await firm.time_passes(START + timedelta(days=2))
         [reminder] = rep.pushed()

@@ -15,19 +15,20 @@ from storage import people
 from storage.people import Account
 from tests.botapi import updates
 from tests.botapi.troubles import Trouble, blocked
+from tests.databases import WHOLE
 from tests.telegramfirm import MANAGER_WU, START, WANG_JIAN, Phone, TelegramFirm, running
 from texts import load
 
 
 def told(firm: TelegramFirm, manager: str = MANAGER_WU, language: str = "zh-CN") -> list[str]:
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         found = people.employee(work, manager)
         assert found is not None
         return [sentence(load(language), line) for line in out_of_reach.line(work, found)]
 
 
 def say(firm: TelegramFirm, rep: Phone, words: str) -> None:
-    with firm.database.work() as work:
+    with firm.database.work(WHOLE) as work:
         account = people.account(work, "telegram", str(rep.person.id))
         assert account is not None
         queue(work, account, Reply(Say("as_is", {"text": words})), None, firm.clock(), words, "reminder")
@@ -57,7 +58,7 @@ async def test_the_manager_reads_who_cannot_be_reached_and_why_until_they_write(
         assert firm.outbox()[-1].state == "failed"
         await rep.sends(rep.text("/help"))
         assert told(firm) == []
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert people.unreachable(work) == []
 
 
@@ -66,16 +67,16 @@ async def test_only_the_own_manager_reads_it_and_only_of_who_is_reached_no_other
         rep = firm.link(WANG_JIAN, 501)
         await rep.sends(updates.member_change("kicked", rep.person))
         assert "拉黑、删除或取消关注了机器人" in told(firm)[0]
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             staff = people.staff(work)
             manager = next(person for person in staff if person.code == MANAGER_WU)
             elsewhere = replace(manager, code="E099", districts=("别处",))
             assert day.out_of_reach(work, elsewhere) == []
             assert day.out_of_reach(work, replace(manager, code=WANG_JIAN)) == [], "nobody is told of himself"
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             people.link(work, Account("web", "w1", "w1", WANG_JIAN), START)
         assert len(told(firm)) == 1, "a page reaches nobody before it is opened"
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             people.link(work, Account("wecom", "wangjian", "wangjian", WANG_JIAN), START)
         assert told(firm) == []
 
@@ -87,7 +88,7 @@ async def test_it_stands_in_the_days_alert_and_in_the_groups_summary(tmp_path: P
         await firm.time_passes(START.replace(hour=18) + timedelta(minutes=1))
         alert = await manager.hears("今日异常预警")
         assert alert.splitlines()[-1].startswith("📵 1 人收不到消息")
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             staff = people.staff(work)
             wu = next(person for person in staff if person.code == MANAGER_WU)
             lines = group_digest.summary(work, wu, staff, START.date())

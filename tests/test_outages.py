@@ -20,7 +20,7 @@ from storage import jobs
 from storage.database import Database, will_pass
 from storage.tables import NoteRow, OccurrenceRow
 from tests.botapi.troubles import Trouble
-from tests.databases import sqlite_only
+from tests.databases import WHOLE, sqlite_only
 from tests.figures import figure
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, TelegramFirm, firm_tools, running, sample_database
 
@@ -42,7 +42,7 @@ class Slow:
 
 def quick_to_give_up(database: Database) -> None:
     """Ten seconds of waiting for a lock are shortened, so that a lock of two seconds is as bad as one of a minute."""
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         work.session.connection().exec_driver_sql("pragma busy_timeout=100")
 
 
@@ -110,7 +110,7 @@ async def test_a_note_whose_text_could_not_be_stored_is_heard_again(tmp_path: Pa
         ear.go_on.set()
         await lock
         await rep.hears("拜访小结", 20)
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert [note.state for note in work.session.scalars(select(NoteRow))] == ["heard"]
             assert not jobs.counts(work)
 
@@ -132,7 +132,7 @@ def test_the_clock_jumps_and_every_occurrence_comes_once(tmp_path: Path) -> None
         days.add(now.date())
         step = rng.choice([timedelta(minutes=20)] * 8 + [timedelta(hours=1), timedelta(hours=-1), timedelta(hours=12)])
         now += step
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         made = [
             (row.schedule, row.local_day, row.due_at.astimezone(START.tzinfo).date())
             for row in work.session.scalars(select(OccurrenceRow))

@@ -19,7 +19,7 @@ from storage.database import Database, Work
 from storage.migrate import migrate, migrate_down
 from storage.photo_pieces import MOST_VALUES, PIECES, WIDTHS, near, pieces_of, probes, radii
 from storage.tables import PhotoRow, plain
-from tests.databases import open_database, open_migrated
+from tests.databases import WHOLE, open_database, open_migrated
 
 NOON = datetime(2026, 11, 20, 4, tzinfo=UTC)
 REP = Employee("E1", "王建", Role.REP, ("柯桥区",))
@@ -102,7 +102,7 @@ def keep(work: Work, visit: int, fingerprint: int, quality: int, file: str, at: 
 def test_finds_what_comparing_with_every_photo_finds(database: Database, bits: int) -> None:
     chance = random.Random(bits)
     base = [chance.getrandbits(256) for _ in range(8)]
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [REP])
         own = [visits.add(work, Visit(REP.code, NOON), "Asia/Shanghai") for _ in range(4)]
         for _ in range(300):
@@ -113,7 +113,7 @@ def test_finds_what_comparing_with_every_photo_finds(database: Database, bits: i
             at = NOON - timedelta(days=chance.choice((1, 100, 364, 366)))
             keep(work, chance.choice(own), fingerprint, chance.choice((49, 50, 100)), file, at)
     since, hits = NOON - timedelta(days=365), 0
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         everything = photo_pieces.of_others(work, since, own[0])
         for fingerprint in base:
             for quality, file in ((100, f"{7:064x}"), (49, f"{9:064x}")):
@@ -136,12 +136,12 @@ def test_finds_what_comparing_with_every_photo_finds(database: Database, bits: i
 
 def test_unrelated_photos_are_hardly_ever_compared(database: Database) -> None:
     chance = random.Random(1)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [REP])
         visit = visits.add(work, Visit(REP.code, NOON), "Asia/Shanghai")
         for number in range(500):
             keep(work, visit, chance.getrandbits(256), 100, f"{number:064x}")
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         found = near(work, hexed(chance.getrandbits(256)), 100, "f" * 64, 30, NOON - timedelta(days=1), 0, few=0)
         assert len(found) < 5
         asked = hexed(chance.getrandbits(256))
@@ -153,7 +153,7 @@ def test_photos_from_before_the_index_are_in_it_after_migrating(tmp_path: Path) 
     database = open_database(tmp_path, "old.db")
     migrate(database)
     migrate_down(database, "0009")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [REP])
         visit = visits.add(work, Visit(REP.code, NOON), "Asia/Shanghai")
         for number, quality in ((77, 100), (78, 49)):
@@ -161,7 +161,7 @@ def test_photos_from_before_the_index_are_in_it_after_migrating(tmp_path: Path) 
             columns |= {"width": 1, "height": 1, "phash": hexed(number), "phash_quality": quality}
             work.run(insert(plain(PhotoRow)), **columns)
     migrate(database)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         found = near(work, hexed(77), 100, "f" * 64, 30, NOON - timedelta(days=1), 0, few=0)
     database.close()
     assert [row[3] for row in found] == [hexed(77)]

@@ -16,7 +16,7 @@ from storage import firm
 from storage.database import Database, Work
 from storage.plans import Rows
 from storage.tables import InboxRow, plain
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 INBOX = plain(InboxRow)
 AT = datetime(2026, 11, 23, 10, 0, 0, 123456, tzinfo=timezone(timedelta(hours=8)))
@@ -67,10 +67,10 @@ def both(work: Work, statement: Any, **values: Any) -> tuple[list[Any], list[Any
 
 
 def test_rows_are_the_same_with_times_json_and_nothing(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         numbers = [add(work, "a"), add(work, "b", message={"kind": "text"}), add(work, "c\0d")]
         assert numbers == sorted(set(numbers))
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         through, past = both(work, ALL)
         assert through == past
         assert [row.delivery_key for row in work.run(ALL)] == ["a", "b", "cd"]
@@ -82,7 +82,7 @@ def test_rows_are_the_same_with_times_json_and_nothing(database: Database) -> No
 
 
 def test_a_change_is_told_by_what_it_returns(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         add(work, "a")
         for hour in range(3):
             at = AT + timedelta(hours=hour)
@@ -91,7 +91,7 @@ def test_a_change_is_told_by_what_it_returns(database: Database) -> None:
 
 
 def test_one_statement_with_other_names_changes_other_columns(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         add(work, "a")
         for number in range(3):
             work.run(CHANGE, which="a", tries=number)
@@ -101,7 +101,7 @@ def test_one_statement_with_other_names_changes_other_columns(database: Database
 
 
 def test_lists_of_any_length_are_found(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for key in "abc":
             add(work, key)
         for keys in (["a"], ["a", "b"], [], ["a", "b", "c"]):
@@ -109,7 +109,7 @@ def test_lists_of_any_length_are_found(database: Database) -> None:
 
 
 def test_one_is_one(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         add(work, "a")
         add(work, "b")
         for _ in range(3):
@@ -123,7 +123,7 @@ def test_one_is_one(database: Database) -> None:
 
 def test_trouble_is_sqlalchemys_and_tells_no_values(database: Database) -> None:
     def twice(key: str) -> None:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             add(work, key)
             add(work, key)
 
@@ -141,7 +141,7 @@ def test_who_listens_to_statements_hears_them_all(database: Database) -> None:
 
     event.listen(database.reader, "before_cursor_execute", note)
     try:
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             for _ in range(3):
                 work.run(ALL)
     finally:
@@ -150,7 +150,7 @@ def test_who_listens_to_statements_hears_them_all(database: Database) -> None:
 
 
 def test_a_row_without_a_number_is_added_too(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for _ in range(3):
             firm.save_competitors(work, [])
         assert firm.revision(work) == 3
@@ -158,7 +158,7 @@ def test_a_row_without_a_number_is_added_too(database: Database) -> None:
 
 def test_numbers_with_a_point_are_found(database: Database) -> None:
     outlet = Outlet("A1", "老灶台", "餐饮", "柯桥区", "", Point(30.5, 120.25), None, None)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         firm.save_outlets(work, [outlet])
         for _ in range(3):
             work.forget()

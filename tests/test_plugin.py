@@ -24,6 +24,7 @@ from rules.windows import Window
 from storage import visits
 from storage.files import LocalFiles
 from tests.chatfirm import fresh_firm
+from tests.databases import WHOLE
 from tests.summarizers import Answering, Hanging, Leaving, Odd, Raising
 
 AT = datetime(2026, 11, 23, 9, 30, tzinfo=ZoneInfo("Asia/Shanghai"))
@@ -269,7 +270,7 @@ def visit_after(folder: Path, lines: str, plugin: Plugin | None) -> Visit:
     with fresh_firm(folder) as (database, _):
         tools = make_tools(Limits(), LocalFiles(folder / "files"), plugin=plugin)
         Replay(database, tools).run(read_script(ARRIVED + lines))
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             return visits.open_visits(work, "E101")[0]
 
 

@@ -33,6 +33,7 @@ from storage.people import Account
 from storage.tables import InboxRow
 from tests import databases
 from tests.chatfirm import SAMPLE_FIRM
+from tests.databases import WHOLE
 from tests.telegramfirm import EAR, START, delivery, firm_tools
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -86,23 +87,23 @@ def test_sqlite_firms_load_nothing_of_postgresql(tmp_path: Path) -> None:
         "import sys\nfrom bot.wiring import make_app\nfrom storage.database import Database\n"
         "from storage.migrate import migrate\nfrom storage import jobs\n"
         f"database = Database('sqlite:///{tmp_path / 'firm.db'}')\nmigrate(database)\n"
-        "with database.read() as work:\n    assert jobs.counts(work) == {}\n"
+        "with database.read(WHOLE) as work:\n    assert jobs.counts(work) == {}\n"
         "assert not {'psycopg', 'procrastinate'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=True)
 
 
 def test_a_look_cannot_write(two: tuple[Database, Database]) -> None:
-    with pytest.raises(InternalError, match="read-only"), two[0].read() as work:
+    with pytest.raises(InternalError, match="read-only"), two[0].read(WHOLE) as work:
         people.save_employees(work, [REP])
 
 
 def test_a_long_look_is_not_cut_off_and_a_transaction_nobody_goes_on_with_is(two: tuple[Database, Database]) -> None:
     """The latter lets go of what a stopped process had locked, within less than a lease."""
     query = text("show idle_in_transaction_session_timeout")
-    with two[0].read(long=True) as work:
+    with two[0].read(WHOLE, long=True) as work:
         assert work.session.scalar(query) == "0"
-    with two[0].work() as work:
+    with two[0].work(WHOLE) as work:
         assert work.session.scalar(query) == "20s"
     assert leases.SECONDS > 20
 
@@ -145,12 +146,12 @@ def side_by_side(*acts: Callable[[], object]) -> list[object]:
 
 
 def test_an_invite_is_used_once(two: tuple[Database, Database]) -> None:
-    with two[0].work() as work:
+    with two[0].work(WHOLE) as work:
         people.save_employees(work, [REP])
         token = people.make_invite(work, REP.code, NOW)
 
     def use(database: Database) -> str | None:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return people.use_invite(work, token, NOW)
 
     used = side_by_side(*(partial(use, at) for at in two * 4))
@@ -158,11 +159,11 @@ def test_an_invite_is_used_once(two: tuple[Database, Database]) -> None:
 
 
 def test_an_account_is_tied_once(two: tuple[Database, Database]) -> None:
-    with two[0].work() as work:
+    with two[0].work(WHOLE) as work:
         people.save_employees(work, [REP])
 
     def link(database: Database) -> int:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return people.link(work, Account("telegram", "501", "501", REP.code), NOW).id
 
     assert len(set(side_by_side(*(partial(link, at) for at in two * 4)))) == 1
@@ -171,7 +172,7 @@ def test_an_account_is_tied_once(two: tuple[Database, Database]) -> None:
 def test_two_reps_who_find_an_outlet_at_once_get_different_codes(two: tuple[Database, Database]) -> None:
 
     def find(database: Database, name: str) -> str:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             code = firm.next_outlet_code(work)
             firm.add_outlet(work, Outlet(code, name, "餐饮", "柯桥区", "", None, None, None))
             return code
@@ -185,7 +186,7 @@ def test_within_a_chat_ids_grow_in_the_order_of_the_commits(two: tuple[Database,
     started, go_on = threading.Event(), threading.Event()
 
     def say(database: Database, key: str, hold: bool) -> int | None:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             body = reply_to_plain(Reply(Say("help.short")), None, "zh-CN")
             row = outbox.queue(work, Outgoing(key, "web", "E101", "reply", body, NOW, NOW))
             if hold:
@@ -210,7 +211,7 @@ def test_one_rep_on_two_phones_at_once_makes_one_visit_with_everything(tmp_path:
     url = databases.postgres_url(tmp_path)
     opened = [Database(url) for _ in range(phones)]
     migrate(opened[0])
-    with opened[0].work() as work:
+    with opened[0].work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
         for phone in range(phones):
             people.link(work, Account("telegram", str(phone), str(phone), "E101"), START)
@@ -221,13 +222,13 @@ def test_one_rep_on_two_phones_at_once_makes_one_visit_with_everything(tmp_path:
             key = f"{phone}-{number}"
             photo = Media(key, mime="image/jpeg", file=tools.files.put(made_photo(key)))
             message = incoming_to_plain(Incoming(Kind.PHOTO, START, media=photo))
-            with opened[phone].work() as work:
+            with opened[phone].work(WHOLE) as work:
                 row = inbox.accept(work, delivery(str(phone), key, message, START))
             assert row is not None
             receive(opened[phone], tools, row, START)
 
     side_by_side(*(partial(hand_in, phone) for phone in range(phones)))
-    with opened[0].read() as work:
+    with opened[0].read(WHOLE) as work:
         (visit,) = visits.open_visits(work, "E101")
         states = {row.state for row in work.session.scalars(select(InboxRow))}
     for database in opened:
@@ -241,19 +242,19 @@ def test_a_lease_is_anothers_when_it_is_given_back_or_ends_or_its_holder_is_gone
     migrate(one)
 
     def take(database: Database, *names: str, seconds: float = 25.0) -> set[str]:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return leases.take(work, names, database.holder, seconds)
 
     assert take(one, "a", "b", "c") == {"a", "b", "c"}
     assert take(two, "a", "b", "c", "d") == {"d"}
     assert take(one, "a") == {"a"}
-    with one.work() as work:
+    with one.work(WHOLE) as work:
         leases.give_back(work, ["a"], one.holder)
     assert take(two, "a", "b", "c") == {"a"}
-    with one.work() as work:
+    with one.work(WHOLE) as work:
         assert leases.renew(work, one.holder, seconds=-1.0) == {"b", "c"}
     assert take(two, "b") == {"b"}
-    with one.work() as work:
+    with one.work(WHOLE) as work:
         assert leases.renew(work, one.holder) == {"c"}
     assert take(three, "c") == set()
     one.close()  # as when its process is killed: its connections are gone

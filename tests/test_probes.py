@@ -25,7 +25,7 @@ from storage import gauges, inbox, jobs, outbox, people
 from storage.database import Database
 from tests import databases
 from tests.botapi.troubles import Trouble
-from tests.databases import open_migrated, postgres_only, sqlite_only
+from tests.databases import WHOLE, open_migrated, postgres_only, sqlite_only
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, TelegramFirm, delivery, running, sample_database
 from tests.test_database_away import Server
 
@@ -151,7 +151,7 @@ async def test_a_loop_that_stood_still_is_named(tmp_path: Path, monkeypatch: pyt
 
 def due(firm: TelegramFirm, employee: str, key: str, ago: timedelta) -> int:
     """A message to somebody that has been due for so long."""
-    with firm.database.work() as work:
+    with firm.database.work(WHOLE) as work:
         [account] = people.accounts_of(work, employee)
         row = outbox.queue(
             work,
@@ -171,7 +171,7 @@ def due(firm: TelegramFirm, employee: str, key: str, ago: timedelta) -> int:
 
 
 def late_by(firm: TelegramFirm) -> timedelta:
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         seen = gauges.look(work, firm.clock(), ["telegram"])
     return firm.clock() - seen.unsent_since if seen.unsent_since is not None else timedelta(0)
 
@@ -184,12 +184,12 @@ async def test_what_is_held_back_on_purpose_is_not_late(tmp_path: Path) -> None:
         first = due(firm, WANG_JIAN, "first", timedelta(minutes=10))
         due(firm, WANG_JIAN, "behind", timedelta(minutes=9))
         assert late_by(firm) >= timedelta(minutes=10)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             outbox.hold_until(work, first, firm.clock() + timedelta(minutes=5), "asked to wait 300 s")
         assert late_by(firm) == timedelta(0), "the platform asked to wait, and the other stands behind it"
         due(firm, SUN_HAO, "other", timedelta(minutes=3))
         assert timedelta(minutes=3) <= late_by(firm) < timedelta(minutes=4)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             row = due_rows(firm)[-1]
             outbox.shut(work, row, "window")
         assert late_by(firm) == timedelta(0), "it waits for its person"
@@ -204,7 +204,7 @@ async def test_a_message_to_a_channel_that_nobody_serves_is_not_late(tmp_path: P
         firm.link(WANG_JIAN, 501)
         await firm.app.sender.stop()
         due(firm, WANG_JIAN, "first", timedelta(minutes=10))
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert gauges.look(work, firm.clock(), ["web"]).unsent_since is None
 
 
@@ -231,7 +231,7 @@ def test_a_push_is_overdue_from_its_moment_until_somebody_deals_with_it(tmp_path
 
     tools = firm_tools(tmp_path)
     tick(database, tools, START)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         dealt_with = gauges.look(work, START, []).schedules
     assert "daily_alert" in dealt_with
     limits = Limits()
@@ -239,7 +239,7 @@ def test_a_push_is_overdue_from_its_moment_until_somebody_deals_with_it(tmp_path
     assert overdue(limits, dealt_with, at_six - timedelta(minutes=1)) == timedelta(0)
     assert overdue(limits, dealt_with, at_six + timedelta(minutes=3)) == timedelta(minutes=3)
     tick(database, tools, at_six + timedelta(minutes=3))
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         dealt_with = gauges.look(work, START, []).schedules
     assert overdue(limits, dealt_with, at_six + timedelta(minutes=4)) == timedelta(0)
     assert overdue(limits, {}, at_six + timedelta(minutes=3)) == timedelta(0), "never started, nothing owed"
@@ -314,7 +314,7 @@ async def test_a_database_that_hangs_is_told_in_time(server: Server, tmp_path: P
     database.close()
     async with watched(tmp_path) as bot:
         await bot.until(200, 10)
-        with bot.firm.database.read() as work:
+        with bot.firm.database.read(WHOLE) as work:
             backend = work.session.connection().exec_driver_sql("select pg_backend_pid()").scalar_one()
         numbers = processes_of(server)
         assert backend in numbers
@@ -367,9 +367,9 @@ async def test_a_question_is_not_asked_by_more_than_two_threads_and_a_failure_is
 def test_proving_that_the_database_can_be_written_leaves_nothing(tmp_path: Path) -> None:
     database = open_migrated(tmp_path)
     for _ in range(2):
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             gauges.prove_writing(work, "0123456789abcdef01234567")
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         from storage.tables import RevisionRow  # noqa: PLC0415 - beside its only use
 
         assert work.session.get(RevisionRow, "0123456789abcdef0123") is None
@@ -412,7 +412,7 @@ async def test_the_gauges_of_the_database(tmp_path: Path) -> None:
         tried = due(firm, WANG_JIAN, "two", timedelta(minutes=1))
         given_up = due(firm, WANG_JIAN, "three", timedelta(0))
         waits = due(firm, WANG_JIAN, "four", timedelta(0))
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             inbox.accept(work, delivery("501", "1", {"kind": "text"}, now - timedelta(minutes=7)))
             inbox.accept(work, delivery("501", "2", None, now))
             outbox.retry_at(work, tried, now, "no connection")
@@ -424,7 +424,7 @@ async def test_the_gauges_of_the_database(tmp_path: Path) -> None:
             [account] = people.accounts_of(work, WANG_JIAN)
             people.set_reachable(work, account.id, False)
         set_aside(firm.database, dead, firm)
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             seen = gauges.look(work, now, ["telegram"])
         assert (seen.waiting, seen.waiting_since) == (1, now - timedelta(minutes=7))
         assert seen.unsent == {"telegram": (2, 1)}
@@ -440,12 +440,12 @@ async def test_the_gauges_of_the_database(tmp_path: Path) -> None:
 def set_aside(database: Database, job_id: int, firm: TelegramFirm) -> None:
     """Fail this job until it is given up; jobs of another lock are left alone."""
     later = firm.clock()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         worker = jobs.enlist(work)
     held: list[jobs.Job] = []
     for _ in range(40):
         later += timedelta(hours=2)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             job = jobs.claim(work, later, worker)
             if job is None:
                 break
@@ -453,7 +453,7 @@ def set_aside(database: Database, job_id: int, firm: TelegramFirm) -> None:
                 held.append(job)
             elif jobs.failed(work, job, later, "broken"):
                 break
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for job in held:
             job_again = jobs.Job(job.task, job.args, job.lock, 1, job.id, job.worker)
             jobs.failed(work, job_again, firm.clock(), "not this one")

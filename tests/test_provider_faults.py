@@ -22,6 +22,7 @@ from tests import mpfirm, wecomfirm
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.troubles import Trouble, flood
+from tests.databases import WHOLE
 from tests.mpfirm import push
 from tests.telegramfirm import SUN_HAO, WANG_JIAN, Phone, TelegramFirm, running
 
@@ -139,7 +140,7 @@ def down(api: BotApi, trouble: Trouble) -> None:
 
 def queue_for(firm: TelegramFirm, rep: Phone, words: str) -> None:
     """Something that the bot has to say to a rep."""
-    with firm.database.work() as work:
+    with firm.database.work(WHOLE) as work:
         account = people.account(work, "telegram", str(rep.person.id))
         assert account is not None
         reply = Reply(Say("as_is", {"text": words}))

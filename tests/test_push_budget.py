@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from storage import push_budget
 from storage.database import Database
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 
@@ -24,31 +24,31 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def left(database: Database, now: datetime, chat: str = "a") -> tuple[int, int, str]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         found = push_budget.budget(work, "mp", chat, now)
     return found.message, found.action, found.why
 
 
 def test_nobody_who_never_wrote_is_pushed_to(database: Database) -> None:
     assert left(database, NOW) == (0, 0, "window")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert push_budget.take(work, "mp", "a", NOW) is None
 
 
 def test_a_message_opens_five_for_48_hours(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         push_budget.opened(work, "mp", "a", "message", NOW)
     assert left(database, NOW + timedelta(hours=48, seconds=-1)) == (5, 0, "count")
     assert left(database, NOW + timedelta(hours=48)) == (0, 0, "window")
     assert left(database, NOW, "b") == (0, 0, "window")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         taken = [push_budget.take(work, "mp", "a", NOW) for _ in range(7)]
     assert taken == ["message"] * 5 + [None, None]
     assert left(database, NOW) == (0, 0, "count")
 
 
 def test_what_ends_sooner_is_used_first_and_may_be_given_back(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         push_budget.opened(work, "mp", "a", "message", NOW)
         push_budget.opened(work, "mp", "a", "action", NOW)
         assert push_budget.take(work, "mp", "a", NOW) == "action"
@@ -59,14 +59,14 @@ def test_what_ends_sooner_is_used_first_and_may_be_given_back(database: Database
 
 @pytest.mark.parametrize(("shut", "why"), [(True, "window"), (False, "count")])
 def test_the_platform_is_right(database: Database, shut: bool, why: str) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         push_budget.opened(work, "mp", "a", "message", NOW)
         push_budget.exhausted(work, "mp", "a", shut=shut)
     assert left(database, NOW) == (0, 0, why)
 
 
 def test_each_tick_is_used_once_and_a_refusal_ends_them(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert not push_budget.take_grant(work, "mp", "a", "T")
         push_budget.granted(work, "mp", "a", "T", 1)
         push_budget.granted(work, "mp", "a", "T", 1)
@@ -77,7 +77,7 @@ def test_each_tick_is_used_once_and_a_refusal_ends_them(database: Database) -> N
 
 
 def test_an_answer_is_kept_for_the_repeats_and_not_for_ever(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         push_budget.keep_answer(work, "mp", "wx1", "msg:1", "甲", NOW)
         push_budget.keep_answer(work, "mp", "wx1", "msg:1", "乙", NOW)
         assert push_budget.kept_answer(work, "mp", "wx1", "msg:1") == "甲"
@@ -103,7 +103,7 @@ def test_never_more_than_the_platform_allows(database: Database, acts: list[tupl
     """Counted apart: no message beyond 5 since the last one within 48 h, nor beyond 3 since the last click."""
     chat, now = f"chat {next(CHATS)}", NOW
     allowed = {"message": (0, NOW), "action": (0, NOW)}
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for act, seconds in acts:
             now += timedelta(seconds=seconds)
             if act == "message":

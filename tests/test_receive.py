@@ -27,6 +27,7 @@ from storage.database import Database
 from storage.files import FileLost
 from storage.inbox import Delivery
 from tests.chatfirm import fresh_firm
+from tests.databases import WHOLE
 
 UNHURRIED = settings(deadline=None)  # several test runs may share the machine
 
@@ -47,7 +48,7 @@ def firm_at_work(folder: Path, script: str = VISIT) -> Iterator[Replay]:
 def deliver(replay: Replay, message: Incoming, key: str = "x", person: str = "E101") -> int | None:
     """Store and apply one message; its inbox row, None for a duplicate."""
     delivery = Delivery("terminal", "replay", key, f"terminal:{person}", person, {}, incoming_to_plain(message), START)
-    with replay.database.work() as work:
+    with replay.database.work(WHOLE) as work:
         row = inbox.accept(work, delivery)
     if row is not None:
         receive(replay.database, replay.tools, row, replay.clock)
@@ -55,7 +56,7 @@ def deliver(replay: Replay, message: Incoming, key: str = "x", person: str = "E1
 
 
 def said(database: Database) -> list[str]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return ["\n".join(render(one.body, BY_NAME["terminal"]).texts) for one in outbox.after(work, 0)]
 
 
@@ -77,13 +78,13 @@ def test_applying_a_delivery_twice_changes_nothing(tmp_path: Path) -> None:
 def test_a_fault_of_ours_keeps_nothing_and_the_rep_is_told(tmp_path: Path) -> None:
     """The photo's file is gone from our own store: the turn fails as a whole, and is not lost."""
     with firm_at_work(tmp_path) as replay:
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             before = list(firm_tables.rows(work, "photo")), list(firm_tables.rows(work, "visit_change"))
         told = len(said(replay.database))
         photo = Incoming(Kind.PHOTO, replay.clock, media=Media("", name="a.jpg", size=9, file="0" * 64))
         with pytest.raises(FileLost):
             deliver(replay, photo)
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             assert (list(firm_tables.rows(work, "photo")), list(firm_tables.rows(work, "visit_change"))) == before
             (waiting,) = inbox.waiting(work, replay.clock)
         assert len(said(replay.database)) == told
@@ -96,7 +97,7 @@ def test_the_longest_text_is_kept_and_answered_on_every_channel(tmp_path: Path) 
     assert len(words) == LONGEST_TEXT == 4096
     with firm_at_work(tmp_path) as replay:
         deliver(replay, text(replay, words))
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             (note,) = firm_tables.rows(work, "note")
             (last,) = outbox.after(work, 0)[-1:]
         assert note["text"] == words
@@ -128,7 +129,7 @@ def test_a_photo_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
 
 def test_an_outlet_without_coordinates_is_named_and_graded_unverifiable(tmp_path: Path) -> None:
     with firm_at_work(tmp_path, "at: 2026-11-23 10:00\nrep: [place 30.10005 120.51003 live accuracy=8]\n") as replay:
-        with replay.database.work() as work:
+        with replay.database.work(WHOLE) as work:
             shop = firm.outlet(work, "C0005")
             assert shop is not None
             firm.save_outlets(work, [replace(shop, point=None)])
@@ -139,14 +140,14 @@ def test_an_outlet_without_coordinates_is_named_and_graded_unverifiable(tmp_path
 
 def test_a_firm_without_managers_keeps_the_appeal(tmp_path: Path) -> None:
     with fresh_firm(tmp_path) as (database, tools):
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             managers = [person for person in people.staff(work) if person.manages]
             people.save_employees(work, [replace(person, active=False) for person in managers])
         replay = Replay(database, tools)
         replay.run(read_script(VISIT.replace("live accuracy=8", "forwarded")))
         replay.run(read_script("rep: 例行拜访，没谈生意，解决了摆放的问题。\nrep: 确认\nrep: [tap 申诉]\nrep: 我在\n"))
         assert said(database)[-1].startswith("申诉已记录，但没有找到您的经理")
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             assert [appeal.words for appeal in evidence.appeals_of(work, 1)] == ["我在"]
 
 
@@ -160,7 +161,7 @@ rep: 确认
 
 def test_a_reminder_for_the_last_moment_of_the_day_survives_a_late_tick(tmp_path: Path) -> None:
     """The clock ticks every 20 seconds: 18:30:00 is never hit exactly, and the next chance is after the appointment."""
-    with firm_at_work(tmp_path, LATE) as replay, replay.database.work() as work:
+    with firm_at_work(tmp_path, LATE) as replay, replay.database.work(WHOLE) as work:
         (todo,) = follow_ups.open_of(work, "E101")
         due = todo.remind_at.astimezone(replay.zone)
         assert f"{due:%m-%d %H:%M}" == "11-28 18:30"
@@ -170,7 +171,7 @@ def test_a_reminder_for_the_last_moment_of_the_day_survives_a_late_tick(tmp_path
 
 
 def test_a_reminder_missed_for_longer_waits_for_the_morning(tmp_path: Path) -> None:
-    with firm_at_work(tmp_path, LATE) as replay, replay.database.work() as work:
+    with firm_at_work(tmp_path, LATE) as replay, replay.database.work(WHOLE) as work:
         (todo,) = follow_ups.open_of(work, "E101")
         assert remind(work, todo.remind_at + timedelta(hours=2), replay.tools.limits) == 0
         monday = datetime(2026, 11, 30, 8, 30, tzinfo=replay.zone)
@@ -180,7 +181,7 @@ def test_a_reminder_missed_for_longer_waits_for_the_morning(tmp_path: Path) -> N
 def test_of_a_stranger_nothing_is_kept(tmp_path: Path) -> None:
     with (
         firm_at_work(tmp_path, "at: 2026-11-23 10:00\nstranger 老六: 我的秘密\n") as replay,
-        replay.database.read() as work,
+        replay.database.read(WHOLE) as work,
     ):
         delivery = inbox.of_id(work, 1)
         assert delivery is not None
@@ -196,7 +197,7 @@ def test_a_question_of_somebody_else_cannot_be_answered(tmp_path: Path) -> None:
         for person in ("E102", "E002", "E001"):
             deliver(replay, Incoming(Kind.TAP, replay.clock, tapped="q1.0"), key=person, person=person)
             assert said(replay.database)[-1].startswith("这个按钮已失效")
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             visit = visits.load(work, 1)
         assert visit is not None
         assert visit.proposals
@@ -206,11 +207,11 @@ def test_who_became_a_manager_decides_and_who_lost_the_region_does_not(tmp_path:
     script = VISIT.replace("live accuracy=8", "forwarded")
     script += "rep: 例行拜访，没谈生意，解决了摆放的问题。\nrep: 确认\nrep: [tap 申诉]\nrep: 我在\n"
     with firm_at_work(tmp_path, script) as replay:
-        with replay.database.work() as work:
+        with replay.database.work(WHOLE) as work:
             people.save_employees(work, [Employee("E002", "吴经理", Role.AREA_MANAGER, ("越城区",), "E001")])
         replay.run(read_script("as 吴经理: [tap 认可]\n"))
         assert said(replay.database)[-1] == "这个按钮已失效。"
-        with replay.database.work() as work:
+        with replay.database.work(WHOLE) as work:
             people.save_employees(work, [Employee("E002", "吴经理", Role.AREA_MANAGER, ("柯桥区",), "E001")])
         replay.run(read_script("as 吴经理: [tap 认可]\n"))
         assert said(replay.database)[-1] == "已认可，签到改为已核实。"
@@ -221,9 +222,9 @@ def test_messages_of_one_rep_are_taken_in_the_platforms_order(tmp_path: Path) ->
         for key, position in (("late", 8), ("early", 7)):
             message = incoming_to_plain(text(replay, key))
             delivery = Delivery("terminal", "r", key, "terminal:E101", "E101", {}, message, START, position=position)
-            with replay.database.work() as work:
+            with replay.database.work(WHOLE) as work:
                 inbox.accept(work, delivery)
-        with replay.database.read() as work:
+        with replay.database.read(WHOLE) as work:
             (first,) = inbox.waiting(work, replay.clock)
         assert first.delivery_key == "early"
 

@@ -18,7 +18,7 @@ from scheduler.daily import recurring_pushes
 from storage import confirmations, outbox, people, visits
 from storage.database import Database
 from storage.people import Account
-from tests.databases import POSTGRES, database_url, open_migrated
+from tests.databases import POSTGRES, WHOLE, database_url, open_migrated
 
 MORNING = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)  # a Monday, 09:00 in 绍兴
 EVENING = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)  # 18:30, when the day ends
@@ -33,7 +33,7 @@ GONE = Employee("E009", "旧运", Role.OPERATIONS, (), active=False)
 def database(tmp_path: Path) -> Iterator[Database]:
     (tmp_path / "data").mkdir()
     opened = open_migrated(tmp_path / "data", "zoudian.db")
-    with opened.work() as work:
+    with opened.work(WHOLE) as work:
         people.save_employees(work, [DIRECTOR, MANAGER, REP])
         for person in (DIRECTOR, MANAGER, REP):
             people.link(work, Account("web", person.code, person.code, person.code), MORNING)
@@ -42,7 +42,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def hire(database: Database, *staff: Employee) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, staff)
         for person in staff:
             people.link(work, Account("web", person.code, person.code, person.code), MORNING)
@@ -51,7 +51,7 @@ def hire(database: Database, *staff: Employee) -> None:
 def judge(database: Database, rule: str, right: int, wrong: int, *, at: datetime = MORNING, field: str = "") -> None:
     """So many visits in which what this rule had proposed was confirmed, and in which it was corrected."""
     field = field or "objections"
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for number in range(right + wrong):
             visit = Visit(REP.code, at)
             visit_id = visits.add(work, visit, "Asia/Shanghai")
@@ -65,7 +65,7 @@ def judge(database: Database, rule: str, right: int, wrong: int, *, at: datetime
 
 def pushed(database: Database) -> list[tuple[str, str]]:
     """(to whom, the keys and values as stored) of every report on rules; the day's alerts fall due too."""
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         found = [(one.chat_ref, json.dumps(one.body, ensure_ascii=False)) for one in outbox.after(work, 0)]
     return [(to, body) for to, body in found if "learning.head" in body]
 
@@ -81,7 +81,7 @@ def test_a_field_sums_up_its_rules_and_the_worst_come_first(database: Database) 
     judge(database, "price.said", 9, 1)
     judge(database, "stock.said", 2, 4)
     judge(database, "role", 3, 0, field="contacts")
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         report = rules_report(work)
     assert [(one.rule, one.judged, one.confirmed) for one in report.rules] == [
         ("stock.said", 6, 2),

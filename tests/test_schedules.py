@@ -25,7 +25,7 @@ from storage.outbox import Outgoing
 from storage.people import Account
 from storage.tables import OccurrenceRow
 from tests.chatfirm import fresh_firm, played
-from tests.databases import database_url, open_migrated
+from tests.databases import WHOLE, database_url, open_migrated
 
 Act = Callable[[Database], object]
 LIMITS = replace(Limits(), work_days=(0, 1, 2, 3, 4, 5, 6), alert_at=time(18, 0))
@@ -43,12 +43,12 @@ PUSH = Recurring("push", alert_trigger, note_down)
 
 
 def days_made(database: Database) -> list[str]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return sorted(item.dedupe_key[:10] for item in outbox.after(work, 0))
 
 
 def occurrences(database: Database, name: str = "push") -> dict[date, str]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         rows = work.session.execute(
             select(OccurrenceRow.local_day, OccurrenceRow.outcome).where(OccurrenceRow.schedule == name)
         )
@@ -168,12 +168,12 @@ def test_after_a_standstill_what_is_in_time_is_made_and_the_managers_hear_of_the
     """Off from Tuesday noon to Friday morning: Thursday's alert is made, the two before are too late."""
     with fresh_firm(tmp_path) as (database, _):
         limits = replace(Limits(), alert_catch_up_hours=16)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             people.link(work, Account("web", "E002", "E002", "E002"), datetime(2026, 11, 24, 9, 0, tzinfo=ZONE))
         back = datetime(2026, 11, 27, 9, 0, tzinfo=ZONE)
         for now in (datetime(2026, 11, 24, 12, 0, tzinfo=ZONE), back, back + timedelta(seconds=10)):
             recurring_pushes(database, limits, now)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             said = [item.body["say"] for item in outbox.after(work, 0) if item.chat_ref == "E002"]
             missed = [one for one in alerts.missed(work, back - timedelta(days=7)) if one.schedule == "daily_alert"]
             kept = [alerts.of_day(work, "E002", date(2026, 11, day)) for day in (24, 25, 26)]

@@ -35,6 +35,7 @@ from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.troubles import Trouble, flood
 from tests.botapi.updates import Person
+from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, START, WANG_JIAN, sample_database
 from tests.test_files import s3_request
 from tests.test_probes import comes_up, unused_ports
@@ -162,7 +163,7 @@ async def test_no_secret_and_no_words_of_a_rep_leave_the_bot(
 ) -> None:
     web_port, port = unused_ports
     database = sample_database(tmp_path)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.link(work, Account("telegram", "501", "501", WANG_JIAN), START)
         people.link(work, Account("mp", "oCanaryWordsOpenId", "oCanaryWordsOpenId", "E102"), START)
     database.close()

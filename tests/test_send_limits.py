@@ -31,7 +31,7 @@ from storage.tables import OutboxRow, SendHoldRow
 from tests.botapi.flood import FloodControl
 from tests.botapi.server import BotApi
 from tests.botapi.troubles import flood
-from tests.databases import database_url, open_migrated, postgres_only
+from tests.databases import WHOLE, database_url, open_migrated, postgres_only
 from tests.sender_process import SenderProcess
 
 FIRMS = itertools.count()  # each example of a property begins with buckets of its own
@@ -47,7 +47,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 def queue(database: Database, chats: Sequence[object], each: int, channel: str = "telegram") -> None:
     """So many numbered messages to each chat, one to everybody before the second to anybody."""
     now = utc_now()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         for number in range(each):
             for chat in chats:
                 body = reply_to_plain(Reply(Say("as_is", {"text": f"{number} 致 {chat}"})), None, "zh-CN")
@@ -56,7 +56,7 @@ def queue(database: Database, chats: Sequence[object], each: int, channel: str =
 
 
 def states(database: Database) -> set[str]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return set(work.session.scalars(select(OutboxRow.state)))
 
 
@@ -162,13 +162,13 @@ async def test_when_several_chats_are_told_to_wait_everybody_waits(tmp_path: Pat
 
 
 def _held(database: Database) -> Any:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return work.session.scalar(select(SendHoldRow.until).where(SendHoldRow.name == "telegram"))
 
 
 def test_one_chat_that_is_told_to_wait_holds_up_nobody_else(database: Database) -> None:
     now = utc_now()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         assert send_limits.hold(work, "telegram", "501", now + timedelta(seconds=20), now) is None
         assert send_limits.hold(work, "telegram", "501", now + timedelta(seconds=10), now) is None
         assert send_limits.hold(work, "wecom", "501", now + timedelta(seconds=20), now) is None
@@ -192,7 +192,7 @@ def test_the_rows_say_what_one_process_would_reckon(database: Database, batches:
         costs: dict[str, float] = {}
         for bucket, messages in batch:
             costs[f"{name}:{bucket}"] = costs.get(f"{name}:{bucket}", 0.0) + rate.cost(messages)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             full_in = send_limits.move_on(work, costs)
         for bucket, messages in batch:
             wait = rate.wait(full_in[f"{name}:{bucket}"], messages)
@@ -203,7 +203,7 @@ def test_the_rows_say_what_one_process_would_reckon(database: Database, batches:
 @postgres_only
 def test_side_by_side_nobody_takes_what_another_took(database: Database) -> None:
     def take(_: int) -> float:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return send_limits.move_on(work, {"all": 100.0, "b": 1.0})["all"]
 
     with ThreadPoolExecutor(8) as pool:

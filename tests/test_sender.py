@@ -36,6 +36,7 @@ from storage.files import LocalFiles
 from storage.outbox import MAX_TRIES, Outgoing
 from storage.people import Account
 from tests import databases
+from tests.databases import WHOLE
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, sample_database
 
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -83,7 +84,7 @@ class Desk:
         self.database: Database = sample_database(folder)
         self.files = LocalFiles(folder / "files")
         self.platform, self.clock = platform, Clock(speed)
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             self.accounts = {
                 ref: people.link(work, Account("telegram", ref, ref, code), START).id
                 for ref, code in (("501", WANG_JIAN), ("502", SUN_HAO))
@@ -96,14 +97,14 @@ class Desk:
         message = Outgoing(
             f"{chat}:{words}", "telegram", chat, "reply", body, now, now, self.accounts[chat], None, not_after
         )
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             row = outbox.queue(work, message)
         assert row is not None
         self.sender.wake()
         return row
 
     def rows(self, chat: str = "501") -> list[Outgoing]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return outbox.to_chat(work, "telegram", chat)
 
     async def until_settled(self, *chats: str, seconds: float = 20.0) -> None:
@@ -185,7 +186,7 @@ async def test_who_blocked_the_bot_is_noted_as_out_of_reach(desk: Desk) -> None:
     desk.queue("他", "502")
     await desk.until_settled("501", "502")
     assert [row.state for row in desk.rows()] == ["failed"]
-    with desk.database.read() as work:
+    with desk.database.read(WHOLE) as work:
         reachable = {account.user_ref: account.reachable for account in people.accounts(work)}
     assert reachable == {"501": False, "502": True}
 
@@ -210,7 +211,7 @@ async def answering(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
 
 def release(desk: Desk, after: timedelta = timedelta(0)) -> int:
     """The person wrote."""
-    with desk.database.work() as work:
+    with desk.database.work(WHOLE) as work:
         return outbox.release(work, "telegram", "501", desk.clock() + after)
 
 
@@ -343,7 +344,7 @@ async def test_what_another_process_sent_meanwhile_is_not_sent_again(
             while not platform.took:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
-        with desk.database.work() as work:
+        with desk.database.work(WHOLE) as work:
             outbox.sent(work, other, desk.clock(), "another's")
         desk.queue("三")
         await desk.until_settled("501")

@@ -22,7 +22,7 @@ from storage import inbox, jobs, outbox, set_aside
 from storage.database import Database
 from storage.outbox import Outgoing
 from storage.tables import InboxRow, NoteRow, OutboxRow
-from tests.databases import database_url, open_database, postgres_only, sqlite_only
+from tests.databases import WHOLE, database_url, open_database, postgres_only, sqlite_only
 from tests.telegramfirm import WANG_JIAN, delivery, running
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
@@ -52,7 +52,7 @@ def database(home: Path) -> Iterator[Database]:
 
 
 def give_up_one_of_each(database: Database) -> None:
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         broken = delivery("501", "k1", {"kind": "text", "text": SECRET_WORDS}, NOW)
         row = inbox.accept(work, broken)
         assert row is not None
@@ -68,7 +68,7 @@ def give_up_one_of_each(database: Database) -> None:
 
 
 def states(database: Database) -> list[tuple[str, str]]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return [
             *(("in", one) for one in work.session.scalars(select(InboxRow.state).order_by(InboxRow.id))),
             *(("job", one.state) for one in jobs.every(work)),
@@ -107,7 +107,7 @@ def test_what_is_dropped_keeps_the_reason_and_is_listed_no_more(database: Databa
     database.close()
     assert "已丢弃 2 条" in zoudian("dead", "drop", "in-2", "out-1", "--reason", "客户已删号").stdout
     assert states(database) == [("in", "dead"), ("in", "dropped"), ("job", "dead"), ("out", "dropped")]
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         error = work.session.scalars(select(OutboxRow.error)).one()
     assert error == "客户已删号 | Bad Request: chat not found"
     database.close()
@@ -140,7 +140,7 @@ def test_beside_a_running_bot_on_a_server_it_is_done_at_once(database: Database,
     assert states(database) == [("in", "new"), ("in", "dead"), ("job", "ready"), ("out", "due")]
     assert "已丢弃 1 条" in zoudian("dead", "drop", "in-2", "--reason", "读不懂").stdout
     assert not (home / "库" / "requests").exists()
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         job = jobs.claim(work, NOW + timedelta(days=1), jobs.enlist(work))
         assert job is not None
         assert (job.id, job.args, job.tries) == (1, {"note": 1, "account": 1}, 1)
@@ -175,7 +175,7 @@ def test_a_broken_request_stops_nothing(database: Database, tmp_path: Path, text
 
 
 def given_up_jobs(database: Database) -> list[jobs.Dead]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return jobs.dead(work)
 
 
@@ -199,16 +199,16 @@ async def test_a_note_given_up_after_five_tries_is_heard_when_it_is_retried(
         rep = firm.link(WANG_JIAN, 501)
         await rep.sends(rep.live_place(), rep.voice())
         await firm.api.until(lambda: bool(given_up_jobs(firm.database)), 20)
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             (item,) = set_aside.listed(work)
             assert work.session.scalars(select(NoteRow.state)).one() == "broken"
         assert (item.kind, item.tries) == ("job", 5)
         ear.broken = False
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             assert handling.again(work, item.kind, item.id, firm.clock())
         firm.app.worker.wake()
         assert "5箱" in await rep.hears("拜访小结")
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert set_aside.listed(work) == []
             assert work.session.scalars(select(NoteRow.state)).one() == "heard"
 
@@ -228,7 +228,7 @@ async def test_a_message_set_aside_is_applied_when_it_is_retried(
         await firm.api.give(rep.live_place())
         await firm.api.until(lambda: _moved_on(firm.clock) and ("in", "dead") in states(firm.database), 20)
         monkeypatch.setattr(bot.intake, "apply", apply)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             (item,) = set_aside.listed(work)
             assert handling.again(work, item.kind, item.id, firm.clock())
         assert "柯桥老灶台酒家" in await rep.hears("已到店")
@@ -243,5 +243,5 @@ def _moved_on(clock: Any) -> bool:
 def test_nothing_given_up_is_said_so(home: Path) -> None:
     assert zoudian("dead", "list").stdout == "没有放弃了的消息、任务或发送。\n"
     assert zoudian("dead", "retry", "--all").exit_code == 0
-    with closing(open_database(home / "库", "zoudian.db")) as database, database.read() as work:
+    with closing(open_database(home / "库", "zoudian.db")) as database, database.read(WHOLE) as work:
         assert work.session.scalars(select(InboxRow.id)).all() == []

@@ -21,7 +21,7 @@ from storage import people, simulated, visits
 from storage.database import Database
 from storage.migrate import differences
 from storage.tables import Base
-from tests.databases import POSTGRES, database_url, open_migrated, sqlite_only
+from tests.databases import POSTGRES, WHOLE, database_url, open_migrated, sqlite_only
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 SMALL = Plan(reps=12, outlets=60, days=8, visits=5, seed=3, until=date(2026, 11, 20))
@@ -46,7 +46,7 @@ def simulate(folder: Path, *options: str) -> Result:
 
 
 def everything(database: Database) -> dict[str, list[Any]]:
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         return {
             table.name: [tuple(row) for row in work.run(select(table).order_by(*table.primary_key.columns))]
             for table in Base.metadata.sorted_tables
@@ -82,7 +82,7 @@ def test_the_bot_finds_what_it_must_and_nothing_else(tmp_path: Path) -> None:
 def test_what_is_wrong_in_the_database_is_missed_or_too_much(tmp_path: Path, change: str, told: str) -> None:
     """The check would notice a bot that finds too little or too much."""
     database, firm = made(tmp_path, Plan(reps=30, outlets=200, days=8, visits=8, seed=5, until=date(2026, 11, 20)))
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         work.run(text(change))
     driven = drive(database, firm, 1, lambda: None)
     missing, extra, _ = compare(database, firm, driven)
@@ -106,7 +106,7 @@ def test_the_shape_of_the_database_is_as_it_was(small: tuple[Database, Simulated
     """Indexes and references that were taken away for writing are there again, and new rows get new numbers."""
     database, _ = small
     assert differences(database) == []
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         newest = max(row[0] for row in work.run(text("select id from visit")))
         added = visits.add(work, visits.load(work, newest) or pytest.fail("no visit"), "Asia/Shanghai")
         assert added > newest
@@ -114,7 +114,7 @@ def test_the_shape_of_the_database_is_as_it_was(small: tuple[Database, Simulated
 
 def test_a_visit_is_stored_as_the_bot_stores_it(small: tuple[Database, SimulatedFirm]) -> None:
     database, _ = small
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         numbers = [row[0] for row in work.run(text("select id from visit"))]
         for number, visit in visits.by_ids(work, numbers).items():
             ((_, before, after, undone),) = visits.history(work, number)
@@ -142,7 +142,7 @@ def test_a_firm_broken_off_says_so(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         write_firm(database, firm, lambda: NOW, stop_half_way)
-    with database.read() as work:
+    with database.read(WHOLE) as work:
         there = simulated.simulated(work)
     database.close()
     assert there is not None
@@ -167,7 +167,7 @@ def test_progress_ends_at_the_steps_that_were_told(tmp_path: Path) -> None:
 def test_a_real_firms_database_is_not_written_to(tmp_path: Path) -> None:
     database = open_migrated(tmp_path, "real.db")
     url = database_url(tmp_path, "real.db")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         people.save_employees(work, [Employee("E1", "王建", Role.REP, ("柯桥区",))])
     before = everything(database)
     database.close()

@@ -16,6 +16,7 @@ from storage import evidence, people
 from tests.botapi import updates
 from tests.botapi.troubles import Trouble, flood
 from tests.botapi.updates import Person
+from tests.databases import WHOLE
 from tests.speech import TEST_MODEL
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN, Phone, apply_order, running
 
@@ -136,7 +137,7 @@ async def test_an_invite_ties_one_account_once_and_strangers_get_no_data(tmp_pat
         assert "柯桥老灶台酒家" in wang.texts()[-1]
         strangers = [row for row in firm.inbox() if row.person == "telegram:777"]
         assert [(row.state, row.raw, row.message) for row in strangers] == [("ignored", {}, None)] * 4
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert [account.user_ref for account in people.accounts(work)] == ["501"]
 
 
@@ -148,7 +149,7 @@ async def test_an_album_is_one_set_of_photos_with_one_answer(tmp_path: Path) -> 
         before = len(rep.texts())
         await rep.sends(*album)
         visit = firm.visits()[0]
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             kept = evidence.photos(work, visit.ids("photo"))
         assert len({photo.file for photo in kept.values()}) == 4
         assert len(rep.texts()) == before + 1
@@ -189,7 +190,7 @@ async def test_a_forwarded_pin_is_kept_as_what_it_is_and_is_no_proof(tmp_path: P
         visit = firm.visits()[0]
         place_id = visit.value("place")
         assert isinstance(place_id, int)
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             place = evidence.places(work, [place_id])[place_id]
         assert place.kind is PlaceKind.FORWARDED
         assert visit.state is State.CLOSED

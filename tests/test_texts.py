@@ -16,6 +16,7 @@ from handlers.commands import COMMANDS
 from nlp.sound_limits import BadReason
 from nlp.transcribe import PullReason
 from rules.anomalies import Anomaly
+from rules.audit import Action
 from rules.confirmations import Verdict
 from rules.evidence import Level, PlaceKind
 from rules.follow_up import PART_OF_DAY, TodoState
@@ -136,6 +137,8 @@ FAMILIES: dict[str, Callable[[], Iterable[str]]] = {
     "web.note.": lambda: ["waiting", "heard", "unsure", "silent", "broken", "no_model", "typed"],
     "export.visit_state.": lambda: of(State),
     "verdict.": lambda: of(Verdict),
+    "audit_action.": lambda: of(Action),
+    "audit_rows.": lambda: ["visit", "visit_change", "note", "photo", "place", "appeal", "chat", "dead"],
     "import_problem.": problems_of_rows,
     "model.failed.": lambda: get_args(PullReason),
     "summarize.audio.": lambda: get_args(BadReason),

@@ -17,7 +17,7 @@ from storage.people import Account
 from tests.botapi import updates
 from tests.botapi.server import TOKEN, BotApi
 from tests.composed import BehindProxy, Container, Machine, services
-from tests.databases import postgres_url, sqlite_url
+from tests.databases import WHOLE, postgres_url, sqlite_url
 from tests.telegramfirm import START
 from tests.test_many_processes import REPS, counted, judge
 
@@ -34,7 +34,7 @@ ROUND = 2  # photos of everybody between two restarts
 def hire(url: str, api: BotApi) -> None:
     """The sample firm, its reps' accounts tied."""
     database = Database(url)
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         save_firm(work, read_firm(SAMPLE_FIRM))
         for code, person in REPS.items():
             people.link(work, Account("telegram", str(person.id), str(person.id), code), START)

@@ -28,6 +28,7 @@ from rules.limits import Limits
 from rules.visit import Outcome, State
 from storage import firm_tables, outbox
 from tests.chatfirm import ROOT, TRANSCRIPTS, fresh_firm, played
+from tests.databases import WHOLE
 from texts import load
 
 
@@ -60,7 +61,7 @@ def play(path: Path) -> Played:
     with TemporaryDirectory() as folder, fresh_firm(Path(folder)) as (database, tools):
         replay = Replay(database, tools)
         replay.run(script)
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             bodies = [message.body for message in outbox.after(work, 0)]
             closed = [set(visit.answers) for _, visit in firm_tables.visits(work) if visit.state is State.CLOSED]
         mismatches = [str(item) for item in check(replay, script)]

@@ -11,6 +11,7 @@ import pytest
 from handlers.wire import incoming_from_plain, read_tap
 from rules.evidence import PlaceKind
 from storage import people
+from tests.databases import WHOLE
 from tests.webfirm import NOON, SHOPS, Browser, Firm, open_firm, picture
 
 
@@ -176,7 +177,7 @@ async def test_what_the_bot_says_is_streamed_with_its_buttons(tmp_path: Path) ->
             assert (said["id"], said["texts"], said["answered"]) == (row, ["结果是？"], False)
             [[first, second]] = said["buttons"]
             assert (first["label"], read_tap(second["data"])) == ("成交", (said["question"], 1))
-            with firm.database.work() as work:
+            with firm.database.work(WHOLE) as work:
                 people.answered(work, said["question"], NOON)
             firm.channel.site.ring("rep")
             await events.next("answered")

@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from yarl import URL
 
 from storage import people
+from tests.databases import WHOLE
 from tests.webfirm import NOON, Browser, open_firm
 from web.sessions import COOKIE, Sessions, load_key
 
@@ -63,7 +64,7 @@ def test_the_key_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> Non
 async def test_an_invite_is_handed_to_the_bot_by_the_button_only(tmp_path: Path) -> None:
     """打开链接不算数（聊天软件会预览链接），点了“加入”才算。"""
     async with open_firm(tmp_path) as firm, Browser(firm) as browser:
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             invite = people.make_invite(work, "E005", NOON)
         before = browser.client.cookie_jar.filter_cookies(URL(firm.url))[COOKIE].value
         async with browser.client.get(urlsplit(firm.channel.invite_link(invite)).path) as page:

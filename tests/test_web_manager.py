@@ -11,6 +11,7 @@ from handlers.turn import queue
 from rules.people import scope_of
 from storage import figures, outbox, people
 from storage.people import Account
+from tests.databases import WHOLE
 from tests.webfirm import NOON, STAFF, Browser, Firm, open_firm, picture
 
 MANAGERS = {"E001": "boss", "E002": "keqiao", "E003": "yuecheng"}
@@ -142,10 +143,10 @@ async def test_every_query_keeps_to_the_scope(tmp_path: Path, person: Any) -> No
         own = {"E005": "柯桥区", "E006": "越城区"}
         shops = {"C1": "柯桥区", "C2": "越城区"}
         allowed = {n for n, (rep, outlet) in numbers.items() if scope.holds(shops.get(outlet or "", own[rep]), rep)}
-        with firm.database.read() as work:
-            assert {visit.id for visit in figures.visits_on(work, scope, NOON.date())} == allowed
-            assert {number for number in numbers if figures.visit(work, scope, number)} == allowed
-            latest = [visit.id for rep in own for visit in figures.last_visits(work, scope, rep, 10)]
+        with firm.database.read(scope) as work:
+            assert {visit.id for visit in figures.visits_on(work, NOON.date())} == allowed
+            assert {number for number in numbers if figures.visit(work, number)} == allowed
+            latest = [visit.id for rep in own for visit in figures.last_visits(work, rep, 10)]
             assert set(latest) == allowed
 
 
@@ -155,7 +156,7 @@ async def test_what_did_not_reach_the_own_people_is_told_with_the_reason_and_wit
         rep, other = firm.link("E005", "rep"), firm.link("E006", "other")
         late, refused, elsewhere = firm.say(rep, "甲"), firm.say(rep, "乙"), firm.say(other, "丙")
         arrived = firm.say(rep, "丁")
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             outbox.shut(work, late, "window: errcode 45015")
             outbox.give_up(work, refused, "failed", "Refused: too long")
             outbox.shut(work, elsewhere, "passive")
@@ -173,7 +174,7 @@ async def test_what_did_not_reach_the_own_people_is_told_with_the_reason_and_wit
 async def test_who_cannot_be_reached_is_named_on_todays_page(tmp_path: Path) -> None:
     async with open_firm(tmp_path) as firm:
         link_all(firm)
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             rep = people.link(work, Account("telegram", "501", "501", "E005"), firm.now)
             people.out_of_reach(work, rep.id, "blocked", firm.now)
         assert (await seen(firm, "keqiao", "/day"))["undelivered"] == [
@@ -187,7 +188,7 @@ async def test_every_kind_of_message_has_a_name_on_the_page(tmp_path: Path, inte
     async with open_firm(tmp_path) as firm:
         link_all(firm)
         rep = firm.link("E005", "rep")
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             row = queue(work, rep, Reply(Say("nothing")), None, firm.now, "test:kind", intent)
             assert row is not None
             outbox.shut(work, row, "a reason of a later version")

@@ -18,6 +18,7 @@ from bot.wechat_client import WeChatApi, WorkClient
 from bot.wechat_errors import ApiNotReached, ApiRefused, ApiUnsure
 from storage import tokens
 from storage.database import Database
+from tests.databases import WHOLE
 from tests.wechatclients import (
     QUICK,
     SECRET,
@@ -51,7 +52,7 @@ async def test_row_04_no_call_hangs(make: Make, database: Database) -> None:
             began = time.monotonic()
             with pytest.raises(ApiNotReached):
                 await api.token()
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 tokens.keep(work, f"{api.account.product}:{api.account.name}", "t", now, now + timedelta(hours=2))
             platform.trouble("*", Trouble(slow_s=1.2, times=2))
             with pytest.raises(ApiUnsure):
@@ -59,7 +60,7 @@ async def test_row_04_no_call_hangs(make: Make, database: Database) -> None:
             with pytest.raises(ApiUnsure):
                 await api.download("media/get", {"media_id": "x"})
             assert time.monotonic() - began < 5
-            with database.work() as work:
+            with database.work(WHOLE) as work:
                 tokens.drop(work, f"{api.account.product}:{api.account.name}")
             await api.close()
     dripping.close()

@@ -14,6 +14,7 @@ from bot.wechat_client import WeChatApi
 from bot.wechat_errors import ApiNotReached, ApiRefused, ApiUnsure, TooBig
 from storage import tokens
 from storage.database import Database
+from tests.databases import WHOLE
 from tests.wechatclients import PHOTO, Make, api_for, both, opened, work_platform
 
 
@@ -85,7 +86,7 @@ async def test_a_file_past_the_limit_is_not_read(make: Make, database: Database)
             await api.download("media/get", {"media_id": media_id}, 4999)
         endless = await asyncio.start_server(_endless, "127.0.0.1", 0)
         platform.calls.clear()
-        with database.read() as work:
+        with database.read(WHOLE) as work:
             kept = tokens.kept(work, f"{api.account.product}:{api.account.name}", datetime.now(UTC))
         assert kept is not None
         port = endless.sockets[0].getsockname()[1]

@@ -19,7 +19,7 @@ from bot.wechat_client import WeChatApi
 from bot.wechat_errors import ApiNotReached, TokenTrouble, address_in
 from storage import tokens
 from storage.database import Database
-from tests.databases import POSTGRES, database_url
+from tests.databases import POSTGRES, WHOLE, database_url
 from tests.wechatclients import (
     PHOTO,
     ROOT,
@@ -57,7 +57,7 @@ async def test_row_01_endless_40001_is_three_calls_and_a_sentence_for_the_operat
     async with make() as platform, api_for(platform, database) as api:
         platform.trouble(send_path(platform), Trouble(errcode=40001, times=1000))
         clock_start = datetime.now(UTC) - timedelta(hours=1)
-        with database.work() as work:  # a token that was fetched an hour ago, and is refused now
+        with database.work(WHOLE) as work:  # a token that was fetched an hour ago, and is refused now
             tokens.keep(
                 work, f"{api.account.product}:{api.account.name}", "old", clock_start, clock_start + timedelta(hours=2)
             )
@@ -172,21 +172,21 @@ def test_a_claim_is_won_by_one_and_ends_by_itself(database: Database) -> None:
     margin = timedelta(seconds=60)
 
     def claim(at: datetime, refused: str | None = None) -> bool:
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             return tokens.claim(work, "mp:x", at, until=at + timedelta(seconds=45), refused=refused, margin=margin)
 
     assert [claim(now), claim(now)] == [True, False]
     assert claim(now + timedelta(seconds=46))  # its holder died
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.keep(work, "mp:x", "t1", now, now + timedelta(hours=2))
     assert not claim(now)
     assert not claim(now, refused="t0")  # somebody else replaced it already
     assert claim(now, refused="t1")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.give_up(work, "mp:x", 40001, "no", now + margin)
     assert not claim(now, refused="t1")
     assert claim(now + timedelta(seconds=61), refused="t1")
-    with database.work() as work:
+    with database.work(WHOLE) as work:
         tokens.keep(work, "mp:x", "t2", now, now + timedelta(hours=2))
         assert tokens.failed(work, "mp:x", now) is None
     assert claim(now + timedelta(hours=2) - margin)  # it ends within the margin

@@ -19,6 +19,7 @@ from storage import people
 from storage.database import Database
 from storage.inbox import Delivery
 from storage.people import GROUPS
+from tests.databases import WHOLE
 from tests.telegramfirm import START, Clock, sample_database
 from tests.test_wecom_visit import WON_NOTE
 from tests.wecomfirm import WecomFirm, running
@@ -45,7 +46,7 @@ class Robots:
         return channel
 
     def groups(self) -> list[tuple[str, str, bool]]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [(one.user_ref, one.employee, one.reachable) for one in people.group_accounts(work)]
 
 
@@ -110,7 +111,7 @@ async def test_the_group_gets_the_alert_and_the_day_and_no_choices(tmp_path: Pat
 async def test_a_day_without_visits_is_told_too_and_who_sees_all_gets_all(tmp_path: Path) -> None:
     async with robots(tmp_path) as made:
         await made.start(Group("E001", KEY))
-        with made.database.read() as work:
+        with made.database.read(WHOLE) as work:
             staff = people.staff(work)
             lines = group_digest.summary(work, staff[0], staff, START.date())
         told = [sentence(load("zh-CN"), line) for line in lines]

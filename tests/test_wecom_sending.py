@@ -30,6 +30,7 @@ from storage import cards, people
 from storage.database import Database
 from storage.people import Account, Question
 from storage.tables import CardRow
+from tests.databases import WHOLE
 from tests.telegramfirm import WANG_JIAN, Clock, sample_database
 
 CHAT = "wangjian"
@@ -75,7 +76,7 @@ class Desk:
         self, labels: tuple[str, ...] = ("确认", "修改"), *, again: bool = False, long: bool = True
     ) -> Rendered:
         """A question as it is asked of 王建; a long one has a text beside its card."""
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             account = people.account(work, "wecom", CHAT) or people.link(
                 work, Account("wecom", CHAT, CHAT, WANG_JIAN), self.clock()
             )
@@ -86,11 +87,11 @@ class Desk:
         return replace(render(body, WECOM), key=f"zoudian-{number}")
 
     def rows(self) -> list[CardRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.query(CardRow))
 
     def tapped(self, card: CardRow, code: str) -> None:
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             assert cards.tapped(work, card.task_id, code, self.clock())
 
 
@@ -356,7 +357,7 @@ async def test_after_three_days_a_card_stays_as_it_is(tmp_path: Path) -> None:
         one.clock.moved += timedelta(hours=73)
         assert await one.sending.end_cards() == 0
         one.clock.moved += timedelta(days=60)
-        with one.database.work() as work:
+        with one.database.work(WHOLE) as work:
             cards.forget(work, one.clock())
         assert not one.rows()
 

@@ -22,6 +22,7 @@ from rules.places import Point, metres_between
 from rules.visit import State
 from storage import evidence, people
 from storage.inbox import Delivery
+from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, START
 from tests.wecomfirm import CLIPS, Phone, WecomFirm, running
 from texts import load
@@ -48,7 +49,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def place_of(firm: WecomFirm) -> Place:
     number = firm.visits()[0].value("place")
     assert isinstance(number, int)
-    with firm.database.read() as work:
+    with firm.database.read(WHOLE) as work:
         return evidence.places(work, [number])[number]
 
 
@@ -111,11 +112,11 @@ async def test_what_the_app_reports_stands_behind_a_pin_at_the_same_spot_only(tm
         await elsewhere.sends(elsewhere.report((SHOP[0] + 0.02, SHOP[1])))
         await elsewhere.sends(elsewhere.pin())
         number = firm.visits()[1].value("place")
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert evidence.places(work, [number])[number].kind is PlaceKind.PIN  # type: ignore[index,list-item]
         await elsewhere.sends(elsewhere.report())
         number = firm.visits()[1].value("place")
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             assert evidence.places(work, [number])[number].kind is PlaceKind.REPORT  # type: ignore[index,list-item]
 
 
@@ -257,7 +258,7 @@ async def test_an_account_that_the_import_gives_to_somebody_else_is_theirs(tmp_p
     async with running(tmp_path) as firm:
         rep = firm.member("wangjian")
         await rep.says("帮助")
-        with firm.database.work() as work:
+        with firm.database.work(WHOLE) as work:
             staff = {person.code: person for person in people.staff(work)}
             people.save_employees(work, [replace(staff["E101"], wecom=""), replace(staff["E102"], wecom="wangjian")])
         assert [account.reachable for account in firm.accounts()] == [False], "nothing of E101 is pushed there any more"
@@ -286,7 +287,7 @@ async def test_who_cannot_be_reached_is_surfaced_with_the_reason_and_not_tried_a
         await firm.time_passes(START + timedelta(days=2))
         await firm.platform.until(lambda: firm.outbox()[-1].state == "failed")
         assert not firm.accounts()[0].reachable
-        with firm.database.read() as work:
+        with firm.database.read(WHOLE) as work:
             manager = people.employee(work, "E002")
             assert manager is not None
             day = firm.clock().astimezone(firm.tools.zone).date()

@@ -30,7 +30,7 @@ from storage.evidence import Appeal, Note
 from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.people import Account
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 from web.sessions import COOKIE, Sessions
 from web.site import WebSettings
 
@@ -65,7 +65,7 @@ class Firm:
         self.channel = WebChannel(
             self.settings, self.database, self.files, Limits(), self.sessions, clock=lambda: self.now
         )
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             people.save_employees(work, STAFF)
             firm.save_outlets(
                 work,
@@ -79,14 +79,14 @@ class Firm:
         return await asyncio.to_thread(self._store, delivery)
 
     def _store(self, delivery: Delivery) -> bool:
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             new = inbox.accept(work, delivery) is not None
         if new:
             self.took.append(delivery)
         return new
 
     def link(self, employee: str, user_ref: str) -> Account:
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             return people.link(work, Account("web", user_ref, user_ref, employee), self.now)
 
     def cookie(self, user_ref: str) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Firm:
     def say(self, account: Account, text: str, choices: tuple[str, ...] = (), after: timedelta = timedelta(0)) -> int:
         """Queue a message of the bot, as a turn does; the outbox row. `after`: it is due only so much later."""
         reply = Reply(Say("as_is", {"text": text}), tuple(Choice(word, word) for word in choices), about="visit")
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             number = ask(work, account, reply, self.now) if choices else None
             key = f"test:{text}:{self.now.isoformat()}"
             row = queue(work, account, reply, number, self.now, key, "reply")
@@ -109,7 +109,7 @@ class Firm:
         """A closed visit of 32 minutes with a photo, a note, a corrected answer and a grade; its id."""
         began = self.now - timedelta(hours=2)
         point = Point(30.0823, 120.4939)
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             pin = Place(point, PlaceKind.PIN, began, point, "wgs84")
             place = evidence.add_place(work, rep, pin, None)
             grade = Grade(Level.DOUBTFUL, (Reason("too_far", {"metres": 412, "fence": 200}),))
@@ -148,7 +148,7 @@ class Firm:
         return number
 
     def alert(self, manager: str, *reps: str) -> int:
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             found = [Finding(Anomaly.NO_NEW_OUTLET, "柯桥区", reps, 2)]
             day = self.now.astimezone(ZoneInfo("Asia/Shanghai")).date()
             number = alerts.add(work, manager, day, self.now, found)

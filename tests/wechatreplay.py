@@ -38,6 +38,7 @@ from storage import inbox, outbox, people
 from storage.database import Database
 from storage.inbox import Delivery
 from storage.people import Account
+from tests.databases import WHOLE
 
 T = TypeVar("T")
 
@@ -165,7 +166,7 @@ class WechatReplay(Replay):
         if self._begun:
             return
         self._begun = True
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             for person in self.staff.values():
                 ref = self._ref(person.name)
                 if people.account(work, self.channel, ref) is None:
@@ -214,7 +215,7 @@ class WechatReplay(Replay):
 
     async def _accept(self, delivery: Delivery) -> bool:
         def store() -> int | None:
-            with self.database.work() as work:
+            with self.database.work(WHOLE) as work:
                 return inbox.accept(work, delivery)
 
         assert delivery.error == "", delivery.error
@@ -224,14 +225,14 @@ class WechatReplay(Replay):
 
     def _fetch(self, row: int) -> None:
         """As the intake does."""
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             delivery = inbox.load(work, row)
         assert delivery is not None
         assert delivery.message is not None
         message = incoming_from_plain(delivery.message)
         if message.media is None or message.media.problem:
             return
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             if not people.knows(work, self.channel, delivery.chat_ref):
                 return
         try:
@@ -239,7 +240,7 @@ class WechatReplay(Replay):
             media = replace(message.media, file=self.tools.files.put(data), size=len(data))
         except Exception as problem:  # MediaProblem, told to the person
             media = replace(message.media, problem=getattr(problem, "reason", "") or str(problem))
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             inbox.keep_message(work, row, incoming_to_plain(replace(message, media=media)))
 
     def _as_xml(self, meant: Incoming, words: list[str]) -> list[str]:
@@ -321,7 +322,7 @@ class WechatReplay(Replay):
                 if message["to"] == who and card and tapped in [key for key, _ in choices_of(card)]:
                     label = next(text for key, text in choices_of(card) if key == tapped)
                     return self.platform.tap(who, label, at=at, card=card)
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             account = people.account(work, self.channel, who)
         read = read_tap(tapped)
         if read is not None and account is not None and account.current_question == read[0]:
@@ -346,7 +347,7 @@ class WechatReplay(Replay):
         self._under_way.clear()
 
     def _collect(self) -> None:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             fresh = [message for message in outbox.after(work, self._seen) if message.state == "due"]
         for message in fresh:
             shown = render(message.body, self.abilities)

@@ -27,6 +27,7 @@ from storage import jobs, outbox, people, visits
 from storage.outbox import Outgoing
 from storage.people import Account
 from storage.tables import CardRow, InboxRow, OutboxRow, VisitRow
+from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -91,28 +92,28 @@ class WecomFirm:
             select(InboxRow.id).where(InboxRow.state == "new"),
             select(OutboxRow.id).where(OutboxRow.state == "due", OutboxRow.due_at <= now),
         )
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
             return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
 
     def inbox(self) -> list[InboxRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
 
     def outbox(self) -> list[Outgoing]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return outbox.after(work, 0)
 
     def visits(self) -> list[Visit]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
 
     def accounts(self) -> list[Account]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return people.accounts(work)
 
     def cards(self) -> list[CardRow]:
-        with self.database.read() as work:
+        with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(CardRow).order_by(CardRow.made_at)))
 
 

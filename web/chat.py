@@ -19,6 +19,7 @@ import texts
 from handlers.messages import Incoming, Kind, Media, SentPlace
 from handlers.wire import incoming_to_plain
 from rules.evidence import PlaceKind
+from rules.people import Part, system
 from storage import chats, firm
 from storage.chats import Heard
 from storage.database import Work
@@ -56,7 +57,7 @@ async def history(request: web.Request) -> web.StreamResponse:
         said = [message for message in said if before is None or message.made_at < before][-PAGE:]
         return own, said, _answered(work, visitor, said)
 
-    own, said, answered = await site.look(find)
+    own, said, answered = await site.look(find, visitor.scope)
     parts = [_own(item) for item in own] + [_bots(site, item, answered) for item in said]
     # A page that is full on one side begins where that side begins, so that nothing between two pages is left out.
     starts = [part[0] for part, full in ((own, len(own) == PAGE), (said, len(said) == PAGE)) if full and part]
@@ -88,7 +89,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         await stream.prepare(request)
         while not site.closing:
             heard.clear()
-            said, answered = await site.look(partial(_news, site=site, visitor=visitor, after=last))
+            said, answered = await site.look(partial(_news, site=site, visitor=visitor, after=last), visitor.scope)
             for message in said:
                 last = message.id
                 await _send_event(stream, "said", _bots(site, message, answered), message.id)
@@ -114,7 +115,9 @@ async def receive(request: web.Request) -> web.StreamResponse:
         fields, message = await _with_file(request, site)
     else:
         fields = await json_body(request)
-        message = await site.look(lambda work: _without_file(fields, site, work))
+        message = await site.look(
+            lambda work: _without_file(fields, site, work), system(Part.SITE) if site.settings.demo else visitor.scope
+        )
     key = fields.get("key")
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise Refusal(400, "bad")
@@ -138,7 +141,7 @@ async def own_file(request: web.Request) -> web.StreamResponse:
     """The photo or recording that this person sent in a message."""
     site, visitor = request.app[SITE], await visitor_of(request)
     number = _number(request.match_info["inbox"])
-    heard = await site.look(lambda work: chats.heard(work, CHANNEL, visitor.person, number))
+    heard = await site.look(lambda work: chats.heard(work, CHANNEL, visitor.person, number), visitor.scope)
     media = (heard.message.get("media") if heard is not None else None) or {}
     if not media.get("file"):
         raise Refusal(404, "not_found")
@@ -151,7 +154,8 @@ async def bots_image(request: web.Request) -> web.StreamResponse:
     site, visitor = request.app[SITE], await visitor_of(request)
     number = _number(request.match_info["outbox"])
     said = await site.look(
-        lambda work: chats.said_to(work, CHANNEL, visitor.session.user_ref, site.clock(), number - 1)[:1]
+        lambda work: chats.said_to(work, CHANNEL, visitor.session.user_ref, site.clock(), number - 1)[:1],
+        visitor.scope,
     )
     attached = said[0].body.get("attach") if said and said[0].id == number else None
     if not attached:

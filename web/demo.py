@@ -8,7 +8,7 @@ from aiohttp import web
 
 import texts
 from handlers import joining
-from rules.people import Employee
+from rules.people import Employee, Part, system
 from storage import firm, people
 from storage.database import Work
 from storage.people import Account
@@ -47,7 +47,7 @@ async def offered(request: web.Request) -> web.StreamResponse:
             ],
         }
 
-    return data({**await site.look(find), "clips": _clips(site)})
+    return data({**await site.look(find, system(Part.SITE)), "clips": _clips(site)})
 
 
 @routes.post("/api/demo/person")
@@ -64,7 +64,7 @@ async def become(request: web.Request) -> web.StreamResponse:
             raise Refusal(404, "not_found")
         return demo_account(work, person, site).user_ref
 
-    session = site.sessions.make(now, await site.change(link))
+    session = site.sessions.make(now, await site.change(link, system(Part.SITE)))
     response = data({"accepted": True})
     log_in(request, response, session)
     return response

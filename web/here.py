@@ -24,6 +24,7 @@ import texts
 from handlers.messages import Incoming, Kind, SentPlace
 from handlers.wire import incoming_to_plain
 from rules.evidence import PlaceKind
+from rules.people import Part, system
 from storage import people, tokens
 from storage.database import Work
 from storage.inbox import Delivery
@@ -120,7 +121,7 @@ class HerePage:
         """The page for whoever is logged in; anybody else is sent to the platform and comes back to `_back`."""
         session = self._session(request)
         person = "" if session is None else session.user_ref
-        known = await self.site.look(lambda work: _known(work, self.platform.channel, person)) if person else None
+        known = await self._who(person)
         if session is None or known is None:
             return self._to_platform(request)
         name, words = known
@@ -166,7 +167,7 @@ class HerePage:
         except PlatformAway as trouble:
             log.error("nobody can log in to the page for the exact position: %s", trouble)
             raise Refusal(502, "platform_away") from None
-        if not person or await self.site.look(lambda work: _known(work, self.platform.channel, person)) is None:
+        if await self._who(person) is None:
             raise Refusal(403, f"stranger_{self.platform.channel}")
         response = _redirect(self.address)
         self._set_cookie(response, "login", self._logins.cookie(self._logins.make(now, person)), LOGIN_LASTS)
@@ -194,7 +195,7 @@ class HerePage:
         if session is None or not self._logins.is_token(session, request.headers.get(_POST_TOKEN, "")):
             raise Refusal(403, "login_over")
         person, channel = session.user_ref, self.platform.channel
-        if await self.site.look(lambda work: _known(work, channel, person)) is None:  # left the firm meanwhile
+        if await self._who(person) is None:  # left the firm meanwhile
             raise Refusal(403, f"stranger_{channel}")
         fields = await json_body(request)
         key, source = fields.get("key"), fields.get("source")
@@ -261,7 +262,13 @@ class HerePage:
         if not hmac.compare_digest(found[3].encode(), right.encode()) or now.timestamp() > ends:
             return False
         once = partial(tokens.use_once, name=f"state:{found[1]}", now=now, until=now + STATE_LASTS)
-        return await self.site.change(once)
+        return await self.site.change(once, system(Part.SITE))
+
+    async def _who(self, person: str) -> tuple[str, Texts] | None:
+        """The name and the language of somebody whom the platform logged in; None for whom we do not know."""
+        if not person:
+            return None
+        return await self.site.look(lambda work: _known(work, self.platform.channel, person), system(Part.SITE))
 
     def _cookie(self, purpose: str) -> str:
         return f"zoudian-{self.platform.channel}-{purpose}"

@@ -1,5 +1,6 @@
 """The manager's page: the day's visits, one visit with its evidence, the day's alerts. All of it within his scope."""
 
+from collections.abc import Callable, Collection, Sequence
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,16 +16,17 @@ from reports import day as day_report
 from reports.day import UndeliveredLine, VisitDetail, VisitLine
 from rules import visit as rules_visit
 from rules.anomalies import Finding
+from rules.audit import Action, Entry
 from rules.evidence import Grade, Photo, Place
 from rules.people import Employee, scope_of
 from rules.products import Product
 from rules.visit import Visit
-from storage import figures, firm, people
+from storage import audit, figures, firm, people
 from storage.database import Work
 from storage.evidence import Appeal, Note
 from texts import Texts
 from web.files import file_response
-from web.site import SITE, Refusal, data, manager_of, page
+from web.site import CHANNEL, SITE, Refusal, data, manager_of, page
 
 routes = web.RouteTableDef()
 
@@ -52,12 +54,13 @@ async def day(request: web.Request) -> web.StreamResponse:
     district, skip = request.query.get("district") or None, _whole(request.query.get("skip") or "0")
     words = visitor.texts
 
-    def find(work: Work) -> dict[str, Any]:
-        shown = day_of(work, manager, wanted, words, zone, district=district, skip=skip)
+    def find(work: Work) -> tuple[dict[str, Any], list[VisitLine]]:
+        shown, lines = day_of(work, manager, wanted, words, zone, district=district, skip=skip)
         lost = out_of_reach.line(work, manager) if wanted == today else []
-        return {**shown, "undelivered": [sentence(words, line) for line in lost] + shown["undelivered"]}
+        return {**shown, "undelivered": [sentence(words, line) for line in lost] + shown["undelivered"]}, lines
 
-    shown = await site.look(find)
+    shown, lines = await site.look(find, scope_of(manager))
+    await _seen(request, manager, {line.rep.code for line in lines}, visit=[line.visit.id for line in lines])
     return data({**shown, "today": today.isoformat()})
 
 
@@ -70,13 +73,14 @@ def day_of(
     *,
     district: str | None = None,
     skip: int = 0,
-) -> dict[str, Any]:
-    """What the page shows of a local day: figures of all visits, and the first MOST_VISITS of them behind `skip`."""
-    scope, products = scope_of(manager), _products(work)
-    counted = day_report.counts_of_day(work, scope, wanted)
-    lines = day_report.visits_of_day(work, scope, wanted, district=district, skip=skip, most=MOST_VISITS)
+) -> tuple[dict[str, Any], list[VisitLine]]:
+    """What the page shows of a local day: figures of all visits, and the first MOST_VISITS of them behind `skip`; and
+    the visits themselves.
+    """
+    products, counted = _products(work), day_report.counts_of_day(work, wanted)
+    lines = day_report.visits_of_day(work, wanted, district=district, skip=skip, most=MOST_VISITS)
     matching = counted.districts.get(district, 0) if district else counted.visits
-    return {
+    shown = {
         "day": wanted.isoformat(),
         "name": manager.name,
         "scope": "、".join(manager.districts) or words.say("web.manager.whole_firm"),
@@ -105,6 +109,7 @@ def day_of(
             "doubtful": counted.doubtful,
         },
     }
+    return shown, lines
 
 
 @routes.get("/manager/api/visits/{id}")
@@ -114,11 +119,14 @@ async def one_visit(request: web.Request) -> web.StreamResponse:
 
     def find(work: Work) -> tuple[VisitDetail | None, dict[str, Product], dict[str, str]]:
         names = {person.code: person.name for person in people.staff(work)}
-        return day_report.visit_detail(work, scope_of(manager), number), _products(work), names
+        return day_report.visit_detail(work, number), _products(work), names
 
-    detail, products, names = await site.look(find)
+    detail, products, names = await site.look(find, scope_of(manager))
     if detail is None:
         raise Refusal(404, "not_found")
+    place = [detail.place.id] if detail.place is not None else []
+    notes, photos = [item.id for item in detail.notes], [item.id for item in detail.photos]
+    await _seen(request, manager, {detail.line.rep.code}, visit=[number], place=place, note=notes, photo=photos)
     return data(_detail(detail, visitor.texts, zone, products, names))
 
 
@@ -127,7 +135,7 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
     """A finding's reps with the last three visits of each, as far as this manager may see them."""
     site, (visitor, manager) = request.app[SITE], await manager_of(request)
     alert, number = _number(request, "alert"), _number(request, "number")
-    zone, scope = ZoneInfo(site.limits.time_zone), scope_of(manager)
+    zone = ZoneInfo(site.limits.time_zone)
 
     def find(work: Work) -> tuple[Finding, list[tuple[str, list[VisitLine]]], dict[str, Product]]:
         finding = day_report.finding_of(work, manager, alert, number)
@@ -135,9 +143,11 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
             raise Refusal(404, "not_found")
         staff = {person.code: person for person in people.staff(work)}
         reps = [staff[code] for code in finding.reps if code in staff]
-        return finding, [(rep.name, day_report.last_visits(work, scope, rep.code)) for rep in reps], _products(work)
+        return finding, [(rep.name, day_report.last_visits(work, rep.code)) for rep in reps], _products(work)
 
-    finding, reps, products = await site.look(find)
+    finding, reps, products = await site.look(find, scope_of(manager))
+    shown = [line for _, lines in reps for line in lines]
+    await _seen(request, manager, {line.rep.code for line in shown}, visit=[line.visit.id for line in shown])
     words = visitor.texts
     return data(
         {
@@ -151,24 +161,35 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
 
 @routes.get("/manager/api/photos/{id}")
 async def photo(request: web.Request) -> web.StreamResponse:
-    site, (_, manager) = request.app[SITE], await manager_of(request)
-    number = _number(request, "id")
-    file = await site.look(lambda work: figures.photo_file(work, scope_of(manager), number))
-    return await _file(request, file)
+    return await _file(request, figures.photo_file, "photo")
 
 
 @routes.get("/manager/api/notes/{id}/audio")
 async def recording(request: web.Request) -> web.StreamResponse:
+    return await _file(request, figures.note_file, "note")
+
+
+async def _file(
+    request: web.Request, find: Callable[[Work, int], figures.FileOf | None], table: str
+) -> web.StreamResponse:
+    """A file is seen through its row alone, and that row within the scope."""
     site, (_, manager) = request.app[SITE], await manager_of(request)
     number = _number(request, "id")
-    file = await site.look(lambda work: figures.note_file(work, scope_of(manager), number))
-    return await _file(request, file)
-
-
-async def _file(request: web.Request, file: tuple[str, str] | None) -> web.StreamResponse:
-    if file is None:
+    found = await site.look(lambda work: find(work, number), scope_of(manager))
+    if found is None:
         raise Refusal(404, "not_found")
-    return await file_response(request, request.app[SITE].files, *file)
+    await _seen(request, manager, {found.rep}, **{table: [number]})
+    return await file_response(request, site.files, found.file, found.mime)
+
+
+async def _seen(request: web.Request, manager: Employee, whose: Collection[str], **rows: Sequence[int]) -> None:
+    """Leave in the audit trail what is about to be shown. Nothing is shown where that fails."""
+    if not whose:
+        return
+    site = request.app[SITE]
+    kept = {name: tuple(numbers) for name, numbers in rows.items() if numbers}
+    entry = Entry(site.clock(), manager.code, manager.role.value, CHANNEL, Action.VIEW, tuple(sorted(whose)), kept)
+    await site.change(lambda work: audit.add(work, entry), scope_of(manager))
 
 
 def _undelivered(line: UndeliveredLine, words: Texts, zone: ZoneInfo) -> str:

@@ -16,7 +16,7 @@ from aiohttp import web
 
 import texts
 from rules.limits import Limits
-from rules.people import Employee
+from rules.people import Employee, Part, Scope, scope_of, system
 from storage import people
 from storage.database import Database, Work
 from storage.files import Files
@@ -89,6 +89,11 @@ class Visitor:
         """What the inbox orders and serialises by."""
         return f"{CHANNEL}:{self.session.user_ref}"
 
+    @property
+    def scope(self) -> Scope:
+        """What this person may see; a stranger sees nothing."""
+        return Scope() if self.employee is None else scope_of(self.employee)
+
 
 @dataclass(slots=True)
 class Site:
@@ -108,20 +113,20 @@ class Site:
     closing: bool = False
     _listening: dict[str, set[asyncio.Event]] = field(default_factory=dict)
 
-    async def look(self, query: Callable[[Work], Found]) -> Found:
-        """Run a query in a thread, in a transaction that cannot write."""
+    async def look(self, query: Callable[[Work], Found], scope: Scope) -> Found:
+        """Run a query in a thread, in a transaction that cannot write, on behalf of this scope."""
 
         def run() -> Found:
-            with self.database.read() as work:
+            with self.database.read(scope) as work:
                 return query(work)
 
         return await asyncio.to_thread(run)
 
-    async def change(self, act: Callable[[Work], Found]) -> Found:
-        """Run a change in a thread, in a transaction of its own."""
+    async def change(self, act: Callable[[Work], Found], scope: Scope) -> Found:
+        """Run a change in a thread, in a transaction of its own, on behalf of this scope."""
 
         def run() -> Found:
-            with self.database.work() as work:
+            with self.database.work(scope) as work:
                 return act(work)
 
         return await asyncio.to_thread(run)
@@ -173,7 +178,7 @@ async def visitor_of(request: web.Request) -> Visitor:
         employee = None if account is None else people.employee(work, account.employee)
         return account, employee if employee is not None and employee.active else None
 
-    account, employee = await site.look(find)
+    account, employee = await site.look(find, system(Part.SITE))
     language = account.language if account is not None else site.settings.language
     return Visitor(session, account, employee, texts.load(language))
 

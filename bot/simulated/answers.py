@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from bot.simulated.drive import Driven
 from bot.simulated.firm import LIMITS, Manager, Rep, SimulatedFirm
 from bot.simulated.visits import KINDS, WEAK_RULES, Planned, planned
+from rules.people import Part, system
 from storage import alerts
 from storage.database import Database
 
@@ -20,7 +21,7 @@ def compare(database: Database, firm: SimulatedFirm, driven: Driven) -> tuple[li
     count = 0
     for day in driven.days:
         by_district = findings(firm, day)
-        with database.read() as work:
+        with database.read(system(Part.CONSOLE)) as work:
             for manager in firm.managers:
                 wanted: set[Found] = {
                     found for district in seen_by(firm, manager) for found in by_district.get(district, ())

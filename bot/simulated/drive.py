@@ -19,7 +19,7 @@ from nlp.understand import Understander
 from reports.export import export_firm
 from reports.grades import grades_of_day
 from reports.rules_report import rules_report
-from rules.people import Employee
+from rules.people import Employee, Part, scope_of, system
 from scheduler.clock import tick
 from storage import alerts, people, simulated
 from storage.database import Database
@@ -72,7 +72,7 @@ def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable
     folder = Path(tempfile.mkdtemp(prefix="zoudian-simulate-"))
     try:
         tools = make_tools(LIMITS, LocalFiles(folder / "files"))
-        with database.work() as work:
+        with database.work(system(Part.CONSOLE)) as work:
             simulated.forget_pushes(work, firm.moment(days[0], 0))
         for day in days:
             _pushes(database, tools, firm, day, driven)
@@ -99,7 +99,7 @@ def _pushes(database: Database, tools: Tools, firm: SimulatedFirm, day: int, dri
 def _looks(database: Database, tools: Tools, firm: SimulatedFirm, day: int, folder: Path, driven: Driven) -> None:
     """What managers and operations ask for on the last day."""
     today, now = firm.days[day], firm.moment(day, 18 * 3600 + 40 * 60)
-    with database.read() as work:
+    with database.read(system(Part.CONSOLE)) as work:
         staff = {person.code: person for person in people.staff(work)}
     with driven.timed("drill") as step:
         step.count = sum(
@@ -108,15 +108,15 @@ def _looks(database: Database, tools: Tools, firm: SimulatedFirm, day: int, fold
     with driven.timed("page") as step:
         for manager in (firm.managers[0], _largest(firm)[0]):
             step.count += _page(database, staff[manager.code], today, driven.counts)
-    with driven.timed("grades") as step, database.read(long=True) as work:
+    with driven.timed("grades") as step, database.read(system(Part.CONSOLE), long=True) as work:
         for one in grades_of_day(work, today, LIMITS):
             driven.grades[one.visit.id] = (one.now.level.value, tuple(reason.code for reason in one.now.reasons))
         step.count = len(driven.grades)
-    with driven.timed("rules") as step, database.read() as work:
+    with driven.timed("rules") as step, database.read(system(Part.CONSOLE)) as work:
         report = rules_report(work, since=now - timedelta(days=30))
         driven.weak_rules = [(one.field, one.rule) for one in report.weak]
         step.count = sum(one.judged for one in report.rules)
-    with driven.timed("export") as step, database.read(long=True) as work:
+    with driven.timed("export") as step, database.read(system(Part.CONSOLE), long=True) as work:
         driven.exported = export_firm(
             work, folder / "export", load(DEFAULT), LIMITS.time_zone, days=(today, today), only_csv=True
         )
@@ -131,7 +131,7 @@ def _largest(firm: SimulatedFirm) -> list[Manager]:
 
 def _drill(database: Database, tools: Tools, manager: Employee, day: date, now: datetime) -> int:
     """Every finding of a manager's alert opened by a tap: the last three visits of each rep; how many findings."""
-    with database.read() as work:
+    with database.work(scope_of(manager)) as work:
         account = people.accounts_of(work, manager.code)[0]
         found = alerts.of_day(work, manager.code, day)
         for alert in found:
@@ -143,8 +143,8 @@ def _drill(database: Database, tools: Tools, manager: Employee, day: date, now: 
 
 def _page(database: Database, manager: Employee, day: date, counts: dict[str, int]) -> int:
     """The manager's page of a day, as the browser gets it; its bytes."""
-    with database.read() as work:
-        shown = day_of(work, manager, day, load(DEFAULT), ZONE)
+    with database.read(scope_of(manager)) as work:
+        shown, _ = day_of(work, manager, day, load(DEFAULT), ZONE)
     counts[manager.code] = shown["counts"]["visits"]
     return len(json.dumps(shown, ensure_ascii=False).encode())
 

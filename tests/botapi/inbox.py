@@ -10,7 +10,7 @@ from handlers.wire import incoming_from_plain
 from storage import inbox
 from storage.inbox import Delivery
 from storage.tables import InboxRow
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 
 
 class StoredInbox:
@@ -30,11 +30,11 @@ class StoredInbox:
             return await asyncio.to_thread(self._store, delivery)
 
     def _store(self, delivery: Delivery) -> bool:
-        with self._database.work() as work:
+        with self._database.work(WHOLE) as work:
             return inbox.accept(work, delivery) is not None
 
     def rows(self) -> list[InboxRow]:
-        with self._database.read() as work:
+        with self._database.read(WHOLE) as work:
             return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
 
     def keys(self) -> list[int]:

@@ -21,7 +21,7 @@ from nlp.transcribe import WhisperTranscriber
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
 from storage.files import LocalFiles
-from tests.databases import open_migrated
+from tests.databases import WHOLE, open_migrated
 from tests.speech import CLIPS, TEST_MODEL
 from web.sessions import Sessions
 from web.site import WebSettings
@@ -32,7 +32,7 @@ class Running:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.database = open_migrated(folder)
-        with self.database.work() as work:
+        with self.database.work(WHOLE) as work:
             save_firm(work, read_firm(SAMPLE_FIRM))
         self.files = LocalFiles(folder / "files")
         limits = Limits()

@@ -12,6 +12,7 @@ from storage.database import Work
 from tests.browser.conftest import keep
 from tests.browser.running import Running, running
 from tests.browser.test_visit import take_photo
+from tests.databases import WHOLE
 
 
 def say(bot: Running, text: str, *choices: str) -> None:
@@ -25,14 +26,14 @@ def say(bot: Running, text: str, *choices: str) -> None:
         number = ask(work, account, reply, utc_now()) if choices else None
         queue(work, account, reply, number, utc_now(), f"test:{text}", "reply")
 
-    with bot.database.work() as work:
+    with bot.database.work(WHOLE) as work:
         put(work)
     bot.app.sender.wake()
 
 
 def came_in(bot: Running) -> list[dict[str, object]]:
     """王建's messages as they were stored."""
-    with bot.database.read() as work:
+    with bot.database.read(WHOLE) as work:
         rep = people.employee_named(work, "王建")
         assert rep is not None
         stored = inbox.of_person(work, "web", f"web:demo-{rep.code}")
@@ -155,7 +156,7 @@ def test_a_narrow_phone_scrolls_only_up_and_down(chat: Page, bot: Running) -> No
 def test_a_phone_over_plain_http_is_told_why_and_can_still_write(chromium: Browser, tmp_path: Path) -> None:
     """手机用 http 打开：浏览器不给定位和录音，页面说明原因，打字照样能用。"""
     with running(tmp_path, public_url="http://zoudian.test") as bot:
-        with bot.database.work() as work:
+        with bot.database.work(WHOLE) as work:
             rep = people.employee_named(work, "王建")
             assert rep is not None
             token = people.make_invite(work, rep.code, utc_now())
@@ -177,7 +178,7 @@ def test_a_phone_over_plain_http_is_told_why_and_can_still_write(chromium: Brows
 def test_a_colleague_joins_by_invite(chromium: Browser, tmp_path: Path) -> None:
     """真用时：没邀请的人只看到一句话；打开邀请、点一下“加入”，就能聊。"""
     with running(tmp_path) as bot:
-        with bot.database.work() as work:
+        with bot.database.work(WHOLE) as work:
             rep = people.employee_named(work, "王建")
             assert rep is not None
             token = people.make_invite(work, rep.code, utc_now())

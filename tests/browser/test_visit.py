@@ -9,6 +9,7 @@ from rules.visit import State
 from storage import evidence, people, visits
 from tests.browser.conftest import keep
 from tests.browser.running import Running, shop_photo
+from tests.databases import WHOLE
 
 SPOKEN = "帮他调整了货架陈列，刚从大发干货行出来。"
 
@@ -53,7 +54,7 @@ def test_a_whole_visit_is_clicked_through(chat: Page, desk: BrowserContext, bot:
     assert 3 + answer_what_is_left(chat) <= 5  # 定位、照片、语音，再加至多两下
     keep(chat, "chat_closed")
 
-    with bot.database.read() as work:
+    with bot.database.read(WHOLE) as work:
         rep = people.employee_named(work, "王建")
         assert rep is not None
         [visit] = visits.last_closed(work, rep.code, 5)
@@ -94,7 +95,7 @@ def test_a_visit_by_samples_alone(chat: Page, bot: Running) -> None:
     chat.get_by_role("button", name=SPOKEN).click()
     chat.get_by_text("拜访小结").wait_for()
     answer_what_is_left(chat)
-    with bot.database.read() as work:
+    with bot.database.read(WHOLE) as work:
         rep = people.employee_named(work, "王建")
         assert rep is not None
         [visit] = visits.last_closed(work, rep.code, 5)

@@ -26,6 +26,7 @@ from tests.botapi.updates import Person
 from tests.chaos.bot import Life, clip, serve
 from tests.chaos.judge import Seen, Verdict, judge, seen
 from tests.chaos.points import Point, points_of
+from tests.databases import WHOLE
 from tests.telegramfirm import MANAGER_WU, START, sample_database
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ class Template:
 
     def __init__(self, folder: Path) -> None:
         database = sample_database(folder)
-        with database.work() as work:
+        with database.work(WHOLE) as work:
             for employee, number in [(code, chat) for code, chat, *_ in REPS] + [(MANAGER_WU, MANAGER)]:
                 people.link(work, Account("telegram", str(number), str(number), employee), START)
         self.url = database.url.render_as_string(hide_password=False)
