@@ -38,12 +38,8 @@ from tests.telegramfirm import EAR, Clock, firm_tools, sample_database
 
 BEAT, SILENT = 0.25, 2.0  # seconds
 
-# What is said in three clips of the sample firm, as far as these runs need it: a deal, a day, no root cause.
-NOTES = {
-    "note18.ogg": "刚跑完老灶台，见到了老板，先拿五箱火锅底料，当面拍板定了，明天送货。",
-    "note17.ogg": "见到了老板，先拿三箱小酥肉，当面拍板定了，明天送货。",
-    "note16.ogg": "见到了老板，先拿两箱蚝油，当面拍板定了，明天送货。",
-}
+# What is said in the one clip of the sample firm that needs no further question: a deal, its reason, a day.
+NOTES = {"note18.ogg": "刚跑完老灶台，见到了老板，先拿五箱火锅底料，当面拍板定了，明天送货。"}
 
 
 @dataclass(frozen=True, slots=True)

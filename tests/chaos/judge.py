@@ -144,18 +144,27 @@ def _extra(outbox: list[Any], sent: list[Json], told: list[str]) -> list[Json]:
 
 
 def _unexplained(extra: list[Json], sent: list[Json], deaths: list[int]) -> list[str]:
-    """Twice sent is what the provider took last in a chat before a death, and what came next there is the same."""
+    """Twice sent is what the provider took last in a chat before a death, and what came next there is the same.
+
+    Mostly the row knows of the second; of the first where the dead process's mark was under way to a server, which went
+    on with it.
+    """
     faults = []
     for message in extra:
-        chat, place = message["chat"]["id"], sent.index(message)
-        later = [other for other in sent[place + 1 :] if other["chat"]["id"] == chat]
-        at_a_death = any(
-            place < death and not any(other["chat"]["id"] == chat for other in sent[place + 1 : death])
-            for death in deaths
-        )
-        if not (at_a_death and later and _masked(later[0]) == _masked(message)):
+        in_chat = [place for place, other in enumerate(sent) if other["chat"]["id"] == message["chat"]["id"]]
+        at = in_chat.index(next(place for place in in_chat if sent[place] is message))
+        pairs = [in_chat[at - 1 : at + 1] if at else [], in_chat[at : at + 2]]
+        if not any(_repeated(pair, sent, deaths) for pair in pairs):
             faults.append(f"sent twice without a death in between: {message.get('text', '')[:60]!r}")
     return faults
+
+
+def _repeated(pair: list[int], sent: list[Json], deaths: list[int]) -> bool:
+    """Whether two neighbours in a chat say the same, with a death between them."""
+    if len(pair) < 2:
+        return False
+    first, second = pair
+    return _masked(sent[first]) == _masked(sent[second]) and any(first < death <= second for death in deaths)
 
 
 def _said(sent: list[Json], extra: list[Json]) -> dict[int, list[str]]:

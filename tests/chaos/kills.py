@@ -41,8 +41,8 @@ _IN_MEMORY = _MEMORY if os.access(_MEMORY, os.W_OK) else None
 # Employee, chat, the door of an outlet of theirs, their note.
 REPS = (
     ("E101", 101, (30.08218, 120.49390), "note18.ogg"),
-    ("E103", 103, (29.99563, 120.58795), "note17.ogg"),
-    ("E105", 105, (30.02873, 120.86345), "note16.ogg"),
+    ("E103", 103, (29.99563, 120.58795), "note18.ogg"),
+    ("E105", 105, (30.02873, 120.86345), "note18.ogg"),
 )
 MANAGER = 201
 # The visits; the evening, when the alert is due; the next morning, when the reminders are.
