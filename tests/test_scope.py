@@ -80,6 +80,11 @@ def account_or_none(work: Work, number: int) -> Any:
         return type(trouble).__name__
 
 
+def accounts_of_many(work: Work) -> Any:
+    people.read_accounts(work, CODES)
+    return [people.accounts_of(work, code) for code in CODES]
+
+
 READS: dict[str, Call] = {
     "alerts.load": each(alerts.load, NUMBERS),
     "alerts.of_day": each(lambda work, code: alerts.of_day(work, code, DAY), CODES),
@@ -133,10 +138,7 @@ READS: dict[str, Call] = {
     "people.account": each(lambda work, code: people.account(work, "web", f"u-{code}"), CODES),
     "people.account_by_id": each(account_or_none, NUMBERS),
     "people.accounts_of": each(people.accounts_of, CODES),
-    "people.read_accounts": lambda work: [
-        people.read_accounts(work, CODES),
-        *(people.accounts_of(work, code) for code in CODES),
-    ],
+    "people.read_accounts": accounts_of_many,
     "people.accounts": people.accounts,
     "people.unreachable": people.unreachable,
     "people.group_accounts": people.group_accounts,
