@@ -21,6 +21,7 @@ HEAVY = {
 }
 CODE = """
 import sys
+sys.modules.update(rich=None, pygments=None)  # tests and linters bring them; what a bot runs with has neither
 from datetime import UTC, datetime
 from pathlib import Path
 import bot.run_commands, bot.telegram_channel, bot.wiring
@@ -39,7 +40,7 @@ ear.understand("解决了送货迟到的问题，老板娘订了5箱小酥肉", 
 photo = BytesIO()
 Image.effect_noise((640, 480), 50).save(photo, "JPEG")
 read_photo(photo.getvalue(), "Asia/Shanghai")
-print(*sorted({name.partition(".")[0] for name in sys.modules}))
+print(*sorted({name.partition(".")[0] for name, module in sys.modules.items() if module is not None}))
 import bot.wechat_wiring  # and what was not loaded can be
 """
 
