@@ -5,11 +5,13 @@ into child processes, so the one library that fetches models by itself is told h
 shuffles the order and prints the seed; `make test ARGS=--randomly-seed=7` repeats an order.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 
 import pytest
 
+from bot.logs import QUIET
 from tests import databases
 
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,3 +21,14 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 def _tidy_databases() -> Iterator[None]:
     with databases.tidy():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _tidy_logging() -> Iterator[None]:
+    """A test that sets up logging as the bot does must not change what the next one hears."""
+    before = {name: logging.getLogger(name).level for name in ("", *QUIET)}
+    yield
+    for name, level in before.items():
+        logging.getLogger(name).setLevel(level)
+    for handler in [one for one in logging.getLogger().handlers if type(one) is logging.StreamHandler]:
+        logging.getLogger().removeHandler(handler)

@@ -137,7 +137,6 @@ async def test_row_06_no_secret_in_any_error_or_log(
     make: Make, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    caplog.set_level(logging.DEBUG, logger="urllib3")  # an earlier test may have set up logging as the bot does
     now = [datetime.now(UTC)]
     said: list[str] = []
     async with make() as platform, api_for(platform, database, patience=QUICK, clock=lambda: now[0]) as api:
