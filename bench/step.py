@@ -192,7 +192,7 @@ def take(database: Database, tools: Tools, chat: int, message: Incoming, now: da
         received_at=now,
         position=number,
     )
-    with database.work(WHOLE) as work:
+    with database.work(shares=True) as work:
         row = inbox.accept(work, delivery)
     assert row is not None
     apply(database, tools, delivery_with(delivery, row), now)

@@ -124,7 +124,7 @@ class Intake:
                     self._line_up(replace(delivery, id=row))
 
     def _store_all(self, deliveries: list[Delivery]) -> list[int | None]:
-        with self._database.work() as work:
+        with self._database.work(shares=True) as work:
             return [inbox.accept(work, delivery) for delivery in deliveries]
 
     def _line_up(self, delivery: Delivery) -> None:
@@ -283,7 +283,7 @@ class Intake:
             return known and inbox.load(work, delivery.id) is not None
 
     def _keep(self, row: int, message: dict[str, object]) -> None:
-        with self._database.work() as work:
+        with self._database.work(shares=True) as work:
             inbox.keep_message(work, row, message)
 
     def _wait_for_file(self, row: int) -> None:

@@ -159,7 +159,7 @@ class Sender:
         left, self._left = self._left, set()
         if not found and not left:
             return []
-        with self._database.work() as work:
+        with self._database.work(shares=True) as work:
             leases.give_back(work, [f"chat:{chat}" for chat in left], self._database.holder)
             taken = leases.take(work, {f"chat:{_chat(message)}" for message in found}, self._database.holder)
             still = outbox.still_due(
@@ -362,7 +362,7 @@ class Sender:
                 marked.set_result(None)
 
     def _write_marks(self, marks: list[tuple[int, datetime, str]]) -> None:
-        with self._database.work() as work:
+        with self._database.work(shares=True) as work:
             for message_id, at, provider_id in marks:
                 outbox.sent(work, message_id, at, provider_id)
 

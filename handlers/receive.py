@@ -60,13 +60,13 @@ def apply(database: Database, tools: Tools, delivery: Delivery, now: datetime) -
     prepared = evidence_in.prepare(tools, message)
     if len(message.text) >= SHORTEST_NOTE and _is_known(database, delivery):
         tools.ear.think_ahead(database, message.text, min(message.at, now))
-    with database.work(system(Part.INTAKE)) as work:
+    with database.work(system(Part.INTAKE), shares=True) as work:
         ear = tools.ear.as_of(database, work)
         if ear is not None:
             _take(work, tools, ear, delivery, message, prepared, now)
             return
     ear = tools.ear.of(database)  # takes about a second, so it is built outside
-    with database.work(system(Part.INTAKE)) as work:
+    with database.work(system(Part.INTAKE), shares=True) as work:
         _take(work, tools, ear, delivery, message, prepared, now)
 
 

@@ -3,7 +3,7 @@
 On PostgreSQL many transactions, of several processes and machines, run side by side. Where the code relies on being
 alone with something it says so (`Work.alone`, `Work.if_free`), and rows that are to be dealt with once are locked.
 
-On SQLite exactly one connection ever writes and checkpoints (the pool of one makes callers queue in order of
+On SQLite exactly one connection ever writes and checkpoints (storage.shared_commit lets callers in by order of
 arrival), a file lock keeps a second process out, and readers are `query_only`. That is fair to many callers, and it
 removes the precondition of SQLite's WAL-reset bug (SQLite before 3.51.3 with two writing connections).
 """
@@ -44,6 +44,7 @@ from rules.people import Errand, Part, Reach, Scope, system
 from storage import scope as walls
 from storage.plans import Plans
 from storage.scope import Dialects, NoScope
+from storage.shared_commit import SharedCommit, UndoneWithOthers
 
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000", "trusted_schema=OFF")
 
@@ -206,7 +207,8 @@ class Work:
     def session(self) -> Session:
         """The object mapper, for what is not done all day: a statement costs it five times as much as `run`."""
         if self._session is None:
-            self._session = Session(self._connection, expire_on_commit=False)
+            # Its troubles undo this unit of work and not the ones that share a commit with it.
+            self._session = Session(self._connection, expire_on_commit=False, join_transaction_mode="rollback_only")
         return self._session
 
     def run(self, statement: Executable, **values: Any) -> Any:
@@ -226,8 +228,19 @@ class Work:
 
     def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """As `run`, for each of several sets of values; nothing for none."""
-        if rows:
+        if not rows:
+            return
+        names = tuple(rows[0])
+        plan = self._plans.of(statement, self._connection.dialect, names) if self._planned else None
+        if plan is None or any(row.keys() != rows[0].keys() for row in rows):
             self._connection.execute(statement, rows)
+            return
+        if plan.touches:
+            if plan.changes and self.scope.reach is not Reach.ALL:
+                walls.check(self.scope, plan.changes, [plan.given(row) for row in rows], plan.is_insert, self.sees)
+            self.tell_server()
+            rows = [{**row, **self.scope_values} for row in rows] if plan.limited else rows
+        plan.run_each(self._connection, self._driver, rows)
 
     def forget(self) -> None:
         """Read again what was read: somebody else may have changed it meanwhile, or a statement that names no row."""
@@ -286,7 +299,7 @@ def will_pass(trouble: BaseException) -> bool:
     if isinstance(trouble, OperationalError):
         code = getattr(trouble.orig, "sqlite_errorcode", None)
         return code is None or code & 0xFF in _SQLITE_TROUBLE
-    return isinstance(trouble, NoConnection)
+    return isinstance(trouble, NoConnection | UndoneWithOthers)
 
 
 def insert(work: Work, table: Any) -> Any:
@@ -314,6 +327,7 @@ class Database:
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self.timed: Callable[[float], None] | None = None  # told the seconds of each transaction that committed
         self._lock = None
+        self._one_by_one: SharedCommit | None = None
         self._plans, self._dialects = Plans(), Dialects()
         if self.url.get_backend_name() == "sqlite" and reads_only:
             self.writer = self.reader = _sqlite_engine(url, reads_only=True)
@@ -325,6 +339,7 @@ class Database:
             self._lock = _lock_file(Path(f"{path}.lock"))
             self.writer = _sqlite_engine(url, reads_only=False)
             self.reader = _sqlite_engine(url, reads_only=True)
+            self._one_by_one = SharedCommit(self.writer)
         else:
             self.writer = _postgres_engine(self.url, self.holder)
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -340,14 +355,17 @@ class Database:
         return self.url.get_backend_name() != "sqlite"
 
     @contextmanager
-    def work(self, scope: Scope | None = None) -> Iterator[Work]:
-        """A transaction that may write; commits when the block ends cleanly, else rolls back.
+    def work(self, scope: Scope | None = None, *, shares: bool = False) -> Iterator[Work]:
+        """A transaction that may write; commits when the block ends cleanly, else rolls back. One that takes a few
+        milliseconds `shares` its commit with others who come meanwhile, where that spares a wait for the disk.
 
         Without a scope it is for the post office and the engine room alone: every table that holds the firm's data
         (storage.scope.SCOPED) raises NoScope.
         """
         began = time.perf_counter()
-        with self.writer.begin() as connection, closing(self.on(connection, scope)) as work:
+        one_by_one = self._one_by_one
+        transaction = self.writer.begin() if one_by_one is None else one_by_one.member(shares=shares)
+        with transaction as connection, closing(self.on(connection, scope)) as work:
             if scope is not None and self.shared:
                 work.begin()
             yield work

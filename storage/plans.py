@@ -7,6 +7,7 @@ the parameters, a context and a result with metadata, which cost more than the d
 
 from collections import namedtuple
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NoReturn
 from weakref import WeakKeyDictionary
 
@@ -111,12 +112,26 @@ class Plan:
         """Every parameter of the statement, those it brings along too."""
         return {**self._given, **values}
 
-    def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
+    def _prepared(self, values: dict[str, Any]) -> dict[str, Any] | list[Any]:
+        """As the driver takes them."""
         given = {**self._given, **values}
         for name, turn in self._turns:
             given[name] = turn(given[name])
+        return given if self._order is None else [given[name] for name in self._order]
+
+    def run_each(self, connection: Connection, driver: Any, rows: list[dict[str, Any]]) -> None:
+        """For each of several sets of values, whatever it finds."""
+        prepared = [self._prepared(values) for values in rows]
         try:
-            cursor = driver.execute(self.sql, given if self._order is None else [given[name] for name in self._order])
+            with closing(driver.cursor()) as cursor:
+                cursor.executemany(self.sql, prepared)
+        except self._error as trouble:
+            self._raise(connection, trouble)
+
+    def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
+        prepared = self._prepared(values)
+        try:
+            cursor = driver.execute(self.sql, prepared)
             if self._by_driver:
                 return Rows([], cursor.lastrowid)
             found = cursor.fetchall() if cursor.description is not None else []

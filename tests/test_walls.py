@@ -19,6 +19,7 @@ RAW = frozenset(
 OTHERS = {"self", "csv"}
 MAY_BE_RAW = {
     "storage/database.py": "opens the connections and sets the scope on them",
+    "storage/shared_commit.py": "begins and ends the transaction that units of work share",
     "storage/scope.py": "spells the conditions",
     "storage/migrate.py": "changes tables, for the whole firm",
     "storage/backup.py": "copies the file as it is, for the whole firm",
