@@ -22,6 +22,9 @@ endif
 ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py schedules.py send_limits.py transcripts.py) \
 	-k "not test_transcripts and not stopped and not without_trouble or comes_out_as_written"
 
+# Many tests wait for something more than they work. What somebody picks out runs in one process, where it is easier to watch.
+SIDE_BY_SIDE := $(if $(ARGS),,-n auto --dist worksteal)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-postgres chaos install install-dev check types format browser lock clean
@@ -33,13 +36,13 @@ demo: $(VENV)/.runtime ## start the bot with a made-up firm and a chat page on t
 	$(BIN)/python -m bot demo $(ARGS)
 
 test: $(VENV)/.test ## run the tests, those that need a browser left out (ARGS="-k pin" picks some)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 ifeq ($(ARGS),)
-	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ON_POSTGRES_TOO)
+	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ON_POSTGRES_TOO)
 endif
 
 test-postgres: $(VENV)/.test ## run the same tests on PostgreSQL, which a pip package brings along
-	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(ARGS)
+	ZOUDIAN_TEST_DATABASE=postgres $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 chaos: $(VENV)/.test ## kill the whole bot 1,000 times on each database, then every other trouble; hours (ARGS="--runs 50")
 	$(BIN)/python -m tests.chaos kills $(ARGS)
