@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -76,12 +77,18 @@ def found_in(text: str, canary: str = "CANARY") -> list[str]:
     """Every place where the canary stands: as it is, as an address writes it, or in base64 at any shift."""
     places = [text[max(0, at.start() - 60) : at.end() + 60] for at in re.finditer(re.escape(canary), text)]
     places += [canary for form in (quote(canary, safe=""), canary.encode().hex()) if form in text and form != canary]
-    for run in re.findall(r"[A-Za-z0-9+/_-]{8,}", text):
-        for shift in range(4):
-            part = run[shift:].replace("-", "+").replace("_", "/")
-            if canary.encode() in base64.b64decode(part[: len(part) // 4 * 4]):
-                places.append(run)
-    return places
+    return places + [run for run, hidden in _decoded(text) if canary.encode() in hidden]
+
+
+@lru_cache(2)  # one log, several canaries
+def _decoded(text: str) -> list[tuple[str, bytes]]:
+    """Whatever may be base64, and what it says at any shift."""
+    found = []
+    for run in set(re.findall(r"[A-Za-z0-9+/_-]{8,}", text)):
+        plain = run.replace("-", "+").replace("_", "/")
+        parts = (plain[shift:] for shift in range(4))
+        found.append((run, b"\n".join(base64.b64decode(part[: len(part) // 4 * 4]) for part in parts)))
+    return found
 
 
 def test_the_search_finds_what_it_looks_for() -> None:
