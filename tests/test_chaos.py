@@ -1,11 +1,13 @@
 """A few of the runs of `make chaos`: the whole bot killed at fault points and at any instant, judged from outside."""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.chaos.judge import judge
+from tests.chaos.judge import Death, judge
 from tests.chaos.kills import Kill, Outcome, Template, plan, rng_of, run
 from tests.chaos.points import Point
 
@@ -34,15 +36,19 @@ async def test_the_judge_sees_what_is_lost_or_done_twice(tmp_path: Path, monkeyp
     """A clean run, judged against records that were tampered with."""
     tampered: dict[str, list[str]] = {}
 
-    def watched(url: str, folder: Path, given: set[int], sent: list[dict[str, object]], deaths: list[int], _: object):  # type: ignore[no-untyped-def]
-        def faults(given_: set[int], sent_: list[dict[str, object]]) -> list[str]:
-            return judge(url, folder, given_, sent_, deaths, None).faults
+    def watched(url: str, folder: Path, given: set[int], sent: list[dict[str, Any]], deaths: list[Death], _: object):  # type: ignore[no-untyped-def]
+        def faults(given_: set[int], sent_: list[dict[str, Any]], died: Sequence[Death] = ()) -> list[str]:
+            return judge(url, folder, given_, sent_, [*deaths, *died], None).faults
 
         tampered["fine"] = faults(given, sent)
         tampered["an update more"] = faults(given | {1}, sent)
         tampered["an update less"] = faults(given - {min(given)}, sent)
         tampered["an answer that did not arrive"] = faults(given, sent[1:])
-        tampered["an answer twice"] = faults(given, [{**sent[0], "message_id": 10**6}, *sent])
+        twice = [{**sent[0], "message_id": 10**6}, *sent]
+        tampered["an answer twice"] = faults(given, twice)
+        tampered["and a death long after it was noted"] = faults(given, twice, [Death(1, twice[0]["date"] + 60.0)])
+        explained = faults(given, twice, [Death(1, twice[0]["date"] + 1.0)])
+        assert not any("twice" in fault for fault in explained)
         return judge(url, folder, given, sent, deaths, None)
 
     monkeypatch.setattr("tests.chaos.kills.judge", watched)

@@ -16,6 +16,9 @@ Json = dict[str, Any]
 # What is said when a note takes longer than ten seconds, as it may when a worker died over it on PostgreSQL.
 STILL_LISTENING = "正在听…"
 
+# Whoever lives on has noted what the provider took, on a machine that has much to do too.
+NOTED_S = 4.0
+
 # What the reps did and what became of it, without numbers of rows and times: equal in every run.
 _STORED = {
     "inbox": "select person, state from inbox order by person, position",
@@ -48,16 +51,24 @@ class Seen:
     said: dict[int, list[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class Death:
+    """The end of one life: how much the provider had taken before the next began, and when (seconds since 1970)."""
+
+    sent: int
+    at: float
+
+
 @dataclass(slots=True)
 class Verdict:
     faults: list[str] = field(default_factory=list)
     sent_twice: int = 0
 
 
-def judge(url: str, folder: Path, given: set[int], sent: list[Json], deaths: list[int], clean: Seen | None) -> Verdict:
-    """`given`: the updates that happened; `sent`: what the provider took, in order; `deaths`: how much of that it had
-    taken before each next life began.
-    """
+def judge(
+    url: str, folder: Path, given: set[int], sent: list[Json], deaths: list[Death], clean: Seen | None
+) -> Verdict:
+    """`given`: the updates that happened; `sent`: what the provider took, in order."""
     verdict = Verdict()
     rows, outbox, twice = _read(url)
     told: list[str] = verdict.faults
@@ -143,8 +154,8 @@ def _extra(outbox: list[Any], sent: list[Json], told: list[str]) -> list[Json]:
     return [message for message in sent if str(message["message_id"]) not in marked]
 
 
-def _unexplained(extra: list[Json], sent: list[Json], deaths: list[int]) -> list[str]:
-    """Twice sent is what the provider took last in a chat before a death, and what came next there is the same.
+def _unexplained(extra: list[Json], sent: list[Json], deaths: list[Death]) -> list[str]:
+    """Twice sent is what the provider took last in a chat just before a death, and what came next there is the same.
 
     Mostly the row knows of the second; of the first where the dead process's mark was under way to a server, which went
     on with it.
@@ -159,12 +170,14 @@ def _unexplained(extra: list[Json], sent: list[Json], deaths: list[int]) -> list
     return faults
 
 
-def _repeated(pair: list[int], sent: list[Json], deaths: list[int]) -> bool:
-    """Whether two neighbours in a chat say the same, with a death between them."""
+def _repeated(pair: list[int], sent: list[Json], deaths: list[Death]) -> bool:
+    """Whether two neighbours in a chat say the same, with a death between them that came before the first was noted."""
     if len(pair) < 2:
         return False
     first, second = pair
-    return _masked(sent[first]) == _masked(sent[second]) and any(first < death <= second for death in deaths)
+    taken_at = sent[first]["date"]  # whole seconds
+    between = [death for death in deaths if first < death.sent <= second]
+    return _masked(sent[first]) == _masked(sent[second]) and any(one.at - taken_at < NOTED_S for one in between)
 
 
 def _said(sent: list[Json], extra: list[Json]) -> dict[int, list[str]]:

@@ -24,7 +24,7 @@ from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
 from tests.chaos.bot import Life, clip, serve
-from tests.chaos.judge import Seen, Verdict, judge, seen
+from tests.chaos.judge import Death, Seen, Verdict, judge, seen
 from tests.chaos.points import Point, points_of
 from tests.databases import WHOLE
 from tests.telegramfirm import MANAGER_WU, START, sample_database
@@ -115,7 +115,7 @@ class _Run:
         self._api, self._url, self._folder, self._rng = api, url, folder, rng
         self._real_ear = real_ear
         self._kills, self._killed = list(kills), 0
-        self._deaths: list[int] = []
+        self._deaths: list[Death] = []
         self._given: dict[int, Json] = {}
         self._began = time.monotonic()
         self._traces = 0
@@ -150,7 +150,7 @@ class _Run:
                 trace = self._folder / f"trace-{self._traces}"
                 self._traces += 1
                 died = await self._life(phase, kill, trace, all_said, occurrences)
-                self._deaths.append(len(self._api.sent))
+                self._deaths.append(Death(len(self._api.sent), time.time()))
                 if not died:
                     return points_of(trace)
                 self._killed += 1
