@@ -24,7 +24,7 @@ from handlers.tools import Tools
 from handlers.wire import incoming_from_plain, incoming_to_plain
 from rules.people import Part, system
 from storage import inbox, leases, people
-from storage.database import Database, will_pass
+from storage.database import Database, Work, will_pass
 from storage.inbox import Delivery
 
 log = logging.getLogger(__name__)
@@ -172,12 +172,11 @@ class Intake:
         loop = asyncio.get_running_loop()
         delivery = await loop.run_in_executor(self._pool, self._begin, person)
         try:
-            while delivery is not None and not self._stopping:
-                if not await self._one(delivery):
-                    return
-                delivery = await loop.run_in_executor(self._pool, self._next_of, person)
+            while delivery is not None and not self._stopping and await self._one(delivery):
+                delivery = await loop.run_in_executor(self._pool, self._go_on, person)
         finally:
-            await loop.run_in_executor(self._pool, self._leave, person)
+            if delivery is not None:  # else the lease is given back already
+                await loop.run_in_executor(self._pool, self._leave, person)
 
     async def _one(self, delivery: Delivery) -> bool:
         """Fetch what is to be fetched and run the turn. False when it must be tried again later."""
@@ -266,11 +265,18 @@ class Intake:
         with self._database.work() as work:
             if not leases.take(work, [f"person:{person}"], self._database.holder):
                 return None
-        return self._next_of(person)
+            return self._next_or_leave(work, person)
 
-    def _next_of(self, person: str) -> Delivery | None:
-        with self._database.read() as work:
-            return inbox.next_of(work, person, self._now())
+    def _go_on(self, person: str) -> Delivery | None:
+        with self._database.work() as work:
+            return self._next_or_leave(work, person)
+
+    def _next_or_leave(self, work: Work, person: str) -> Delivery | None:
+        """What is to be applied next; with None the lease is given back, in this transaction."""
+        delivery = inbox.next_of(work, person, self._now())
+        if delivery is None:
+            leases.give_back(work, [f"person:{person}"], self._database.holder)
+        return delivery
 
     def _leave(self, person: str) -> None:
         with self._database.work() as work:
