@@ -13,7 +13,9 @@ from sqlalchemy import insert as core_insert
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
 from storage.many import among
-from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, UnreachableRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import EmployeeRow
+from storage.tables.people import AccountRow, InviteRow, QuestionRow, UnreachableRow
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))

@@ -18,7 +18,8 @@ from rules.audit import START, Action, Entry, Stored, link
 from rules.people import scope_of
 from storage import audit, people
 from storage.database import Database
-from storage.tables import AuditRow, AuditSealRow, plain
+from storage.tables.audit import AuditRow, AuditSealRow
+from storage.tables.columns import plain
 from tests.chatfirm import played
 from tests.databases import POSTGRES, WHOLE, open_migrated
 from tests.scopefirm import NOW, STAFF

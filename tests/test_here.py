@@ -17,7 +17,7 @@ from bot.wechat_pages import signature
 from bot.wecom_channel import WecomChannel
 from rules.evidence import PlaceKind
 from storage import people, push_budget, tokens
-from storage.tables import VisitRow
+from storage.tables.visits import VisitRow
 from storage.visits import visit_of
 from tests.databases import WHOLE, open_migrated
 from tests.herefirm import PHONE, REMINDER, HereFirm, asked_of, phone_of, running

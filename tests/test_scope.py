@@ -57,7 +57,9 @@ from storage.database import Database, Work
 from storage.evidence import Appeal, Note
 from storage.people import Question
 from storage.scope import SCOPED, NoScope, OutOfScope, settings
-from storage.tables import Base, OutletRow, VisitRow
+from storage.tables import Base
+from storage.tables.firm import OutletRow
+from storage.tables.visits import VisitRow
 from tests.databases import WHOLE, postgres_only, server
 from tests.scopefirm import NOW, REPS, STAFF, ZONE, dump, only, seen_by, whole_firm
 
