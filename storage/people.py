@@ -50,6 +50,11 @@ class Account:
     expects: dict[str, Any] | None = None
     id: int = 0
 
+    @property
+    def is_group(self) -> bool:
+        """Whether others read along: what is for this employee alone does not go here."""
+        return self.channel == GROUPS
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
