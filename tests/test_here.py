@@ -276,7 +276,9 @@ async def test_the_platform_is_away_while_somebody_logs_in(tmp_path: Path) -> No
         firm.platform.trouble("auth/getuserinfo", Trouble(status=502))
         answer = await phone.opens(await phone.comes_back())
         assert answer.status == 502
-        assert "过一会儿再试" in await answer.text()
+        shown = await answer.text()
+        assert "过一会儿再试" in shown
+        assert f'<a class="primary button" href="{firm.page.path}" >' in shown
         await phone.logs_in()
 
 
