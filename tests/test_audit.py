@@ -207,6 +207,6 @@ def test_the_commands_list_and_verify(tmp_path: Path) -> None:
     assert whole.exit_code == 0, whole.output
     out = tmp_path / "审计.csv"
     assert runner.invoke(main, ["audit", "export", str(out)], env=home).exit_code == 0
-    assert out.read_text(encoding="utf-8-sig").startswith("编号,")
+    assert out.read_text(encoding="utf-8-sig").startswith('"编号",')
     assert runner.invoke(main, ["audit", "export", str(out)], env=home).exit_code == 2
     assert runner.invoke(main, ["audit", "list", "--of", "没有这人"], env=home).exit_code == 1
