@@ -198,11 +198,12 @@ def test_a_rep_asks_who_saw_the_own_data(tmp_path: Path) -> None:
 
 
 def test_the_commands_list_and_verify(tmp_path: Path) -> None:
-    runner, home = CliRunner(), {"ZOUDIAN_DATA_DIR": str(tmp_path)}
+    runner, home = CliRunner(), {"ZOUDIAN_DATA_DIR": str(tmp_path), "LOGNAME": "boss", "USER": "boss"}
     sample = Path(__file__).resolve().parent.parent / "bot" / "sample_firm"
     assert runner.invoke(main, ["import", str(sample)], env=home).exit_code == 0
     listed = runner.invoke(main, ["audit", "list"], env=home)
     assert "导入" in listed.output
+    assert "boss" not in listed.output, "who it is says the machine, not the shell"
     whole = runner.invoke(main, ["audit", "verify"], env=home)
     assert whole.exit_code == 0, whole.output
     out = tmp_path / "审计.csv"
