@@ -27,13 +27,13 @@ SAMPLE_FIRM: Final = Path(__file__).parent / "sample_firm"
 
 # name: (module, attribute, the line in --help)
 _COMMANDS: Final[dict[str, tuple[str, str, str]]] = {
-    "demo": ("bot.run_commands", "demo", "用示例公司试用：先自动演示一次拜访，再打开本机网页"),
+    "demo": ("bot.chat_commands", "demo", "用示例公司试用：先自动演示一次拜访，再打开本机网页"),
     "run": ("bot.run_commands", "run", "启动机器人：本机网页；有令牌就同时启动 Telegram"),
     "receiver": ("bot.run_commands", "receiver", "只收消息：网页和 webhook，验证、存下、应答（PostgreSQL）"),
     "worker": ("bot.run_commands", "worker", "只干活：处理存下的消息、转写、提醒、发送（PostgreSQL）"),
-    "chat": ("bot.run_commands", "chat", "在终端里和机器人对话"),
-    "replay": ("bot.run_commands", "replay", "在全新的数据库上重放一份对话脚本"),
-    "transcript": ("bot.run_commands", "transcript", "把存下的一段对话打印成脚本"),
+    "chat": ("bot.chat_commands", "chat", "在终端里和机器人对话"),
+    "replay": ("bot.chat_commands", "replay", "在全新的数据库上重放一份对话脚本"),
+    "transcript": ("bot.chat_commands", "transcript", "把存下的一段对话打印成脚本"),
     "summarize": ("bot.speech_commands", "summarize", "从文字或语音小结里读出拜访内容，或按标注打分"),
     "import": ("bot.firm_commands", "import_", "导入客户、产品、业务员、竞品"),
     "export": ("bot.firm_commands", "export", "把所有表导出成 Excel 和 CSV"),

@@ -3,10 +3,10 @@
 Where a running bot has the database, or there is none to write to yet, the entry waits as a file for its next tick.
 """
 
-import getpass
 import json
 import logging
 import os
+import pwd
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -37,9 +37,10 @@ def entry(
 
 
 def _user() -> str:
+    """As the machine knows the user; LOGNAME and its like say what the user sets them to."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user may have no name
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have no name
         return str(os.getuid())
 
 

@@ -16,11 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Protocol
 
 from bot.channels import (
     Abilities,
-    Asks,
     Channel,
     HoldOff,
     MaybeSent,
@@ -32,6 +30,7 @@ from bot.channels import (
     Unreachable,
 )
 from bot.pacing import calm_moment
+from bot.platform_away import PlatformsAway
 from bot.rendering import details, fits, render
 from bot.send_limits import SendLimits
 from bot.tasks import in_pool, spawn
@@ -48,8 +47,6 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 1.0
 GATHER_SECONDS = 0.003  # what is queued or sent within this time is dealt with by one look at the database
 AT_ONCE = 32  # chats sent to side by side
-ASK_SECONDS = 2.0  # between two looks at whether a platform is back
-ANSWER_SECONDS = 2.5  # an answer that takes longer is none
 PATIENCE = timedelta(days=1)  # while nothing gets through at all, a message is not given up
 SLOWLY = timedelta(minutes=1)  # how often it is tried then
 SURE_SECONDS = 5.0  # a process that was stopped for longer on the way looks again whether a message is still its own
@@ -80,8 +77,7 @@ class Sender:
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._done: list[tuple[int, datetime, str, asyncio.Future[None]]] = []
         self._marking: asyncio.Task[None] | None = None
-        self._asking: dict[str, asyncio.Task[None]] = {}  # channels whose platform is asked whether it is there
-        self._away: set[str] = set()  # those that do not answer: nothing is sent there
+        self._away = PlatformsAway(self._try_now, self._wake.set)
         self._got_through: dict[str, datetime] = {}  # when a message last arrived
         self._stopping = False
 
@@ -96,9 +92,8 @@ class Sender:
             self._main.cancel()
             with suppress(asyncio.CancelledError):
                 await self._main
-        for asking in self._asking.values():
-            asking.cancel()
-        await asyncio.gather(*self._busy.values(), *self._asking.values(), return_exceptions=True)
+        await self._away.stop()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
         self._pool.shutdown(wait=True)
 
     @property
@@ -227,35 +222,17 @@ class Sender:
             self._watch.not_sent(message, trouble, began)
             await in_pool(self._pool, self._failed, batch, trouble)
             if isinstance(trouble, NotSent | MaybeSent):
-                self._ask_whether_there(channel)
+                self._away.ask(channel)
         else:
             self._got_through[message.channel] = self._now()
             await asyncio.gather(*(self._mark_sent(one.id, provider_id) for one in batch))
             self._watch.sent(batch, provider_id, began)
 
-    def _ask_whether_there(self, channel: Channel) -> None:
-        if isinstance(channel, Asks) and channel.name not in self._asking and not self._stopping:
-            self._asking[channel.name] = spawn(self._until_there(channel), "is the platform there")
+    async def _try_now(self, channel: str) -> None:
+        """Its platform is back: everything that waits for another try goes at once."""
+        await asyncio.get_running_loop().run_in_executor(self._pool, self._make_due, channel)
 
-    async def _until_there(self, channel: "_Asked") -> None:
-        """While a platform does not answer nothing is sent there, which costs no message a try and repeats none. When
-        it is back, everything that waits for another try goes at once.
-        """
-        try:
-            while not await _answers(channel):
-                if channel.name not in self._away:
-                    log.warning("%s does not answer; what is to be sent there waits", channel.name)
-                self._away.add(channel.name)
-                await asyncio.sleep(ASK_SECONDS)
-            if channel.name in self._away:
-                log.info("%s answers again", channel.name)
-                await asyncio.get_running_loop().run_in_executor(self._pool, self._try_now, channel.name)
-        finally:
-            self._away.discard(channel.name)
-            del self._asking[channel.name]
-            self._wake.set()
-
-    def _try_now(self, channel: str) -> None:
+    def _make_due(self, channel: str) -> None:
         with self._database.work() as work:
             outbox.try_now(work, channel, self._now())
 
@@ -410,18 +387,6 @@ class Sender:
         """Then it is the platform's trouble and not this message's."""
         arrived = self._got_through.get(message.channel)
         return now - message.made_at < PATIENCE and (arrived is None or arrived < message.made_at)
-
-
-class _Asked(Channel, Asks, Protocol):
-    """A channel that can be asked."""
-
-
-async def _answers(channel: Asks) -> bool:
-    try:
-        async with asyncio.timeout(ANSWER_SECONDS):
-            return await channel.answers()
-    except TimeoutError:
-        return False
 
 
 def _cares_what_is_around(abilities: Abilities) -> bool:

@@ -35,7 +35,7 @@ from telegram.helpers import create_deep_linked_url
 from telegram.warnings import PTBUserWarning
 
 from bot.channels import Abilities, Accept, MediaProblem, Pace, Rate, Rendered
-from bot.hide_secrets import HideSecrets
+from bot.no_secrets import NoSecrets
 from bot.telegram_sending import seconds_of, send
 from bot.telegram_transport import CHUNK, AiohttpRequest, BadStatus, TooBig
 from bot.telegram_updates import ALLOWED_UPDATES, CHANNEL, MAX_FILE, group_joined, read_update, update_id_of
@@ -119,15 +119,15 @@ class TelegramChannel:
         self._clock = clock
         self._poll_s = poll_s
         self._pause_s = pause_s
-        self._hide = _guarded_logs(settings)
-        self._request = AiohttpRequest(self._hide, proxy=settings.proxy)
+        self._no_secrets = _guarded_logs(settings)
+        self._request = AiohttpRequest(self._no_secrets, proxy=settings.proxy)
         base = settings.api_base.rstrip("/")
         self._bot = Bot(
             settings.token,
             base_url=f"{base}/bot",
             base_file_url=f"{base}/file/bot",
             request=self._request,
-            get_updates_request=AiohttpRequest(self._hide, connections=1, proxy=settings.proxy),
+            get_updates_request=AiohttpRequest(self._no_secrets, connections=1, proxy=settings.proxy),
         )
         self._accept: Accept | None = None
         self._offset: int | None = None
@@ -184,7 +184,7 @@ class TelegramChannel:
             await self._bot.shutdown()
             if isinstance(error, InvalidToken):
                 raise TokenRejected("Telegram rejected the bot's token") from None
-            raise ConnectionError(self._hide.hide(str(error))) from None
+            raise ConnectionError(self._no_secrets.clean(str(error))) from None
         return self._bot.username
 
     async def answers(self) -> bool:
@@ -345,7 +345,7 @@ class TelegramChannel:
         except BadRequest as error:
             raise MediaProblem("too_big" if "too big" in error.message.lower() else "gone") from None
         except TelegramError as error:
-            raise ConnectionError(self._hide.hide(str(error))) from None
+            raise ConnectionError(self._no_secrets.clean(str(error))) from None
         if not data:
             raise MediaProblem("empty")
         return data
@@ -364,7 +364,7 @@ class TelegramChannel:
 
     async def send(self, chat_ref: str, message: Rendered) -> str:
         """Send, without pacing or repeating: that is the sender's affair. Raises a SendError."""
-        return await send(self._bot, chat_ref, message, self._hide)
+        return await send(self._bot, chat_ref, message, self._no_secrets)
 
 
 async def _read_json(request: web.Request) -> Any:
@@ -382,14 +382,13 @@ async def _read_json(request: web.Request) -> Any:
         return None
 
 
-def _guarded_logs(settings: TelegramSettings) -> HideSecrets:
+def _guarded_logs(settings: TelegramSettings) -> NoSecrets:
     """Keep the bot's secrets out of the logs of everything that handles them, at any level."""
     password = urlsplit(settings.proxy).password or ""
-    hide = HideSecrets([settings.token, settings.webhook_secret, password])
+    no_secrets = NoSecrets([settings.token, settings.webhook_secret, password], shortest=1)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it shows whole addresses from INFO on
-    for name in ("telegram", "telegram.Bot", "telegram.request.BaseRequest", "httpx", "aiohttp.client", __name__):
-        logging.getLogger(name).addFilter(hide)
-    return hide
+    no_secrets.guard("telegram", "telegram.Bot", "telegram.request.BaseRequest", "httpx", "aiohttp.client", __name__)
+    return no_secrets
 
 
 def _task(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

@@ -20,7 +20,7 @@ from telegram import (
 from telegram.error import BadRequest, ChatMigrated, Forbidden, InvalidToken, RetryAfter
 
 from bot.channels import HoldOff, MaybeSent, NotSent, Refused, Rendered, SendError, Unreachable
-from bot.hide_secrets import HideSecrets
+from bot.no_secrets import NoSecrets
 from bot.telegram_transport import NotConnected
 
 CAPTION_LIMIT: Final = 1024  # UTF-16 units under a picture
@@ -38,7 +38,7 @@ class Part:
     markup: Markup = None
 
 
-async def send(bot: Bot, chat_ref: str, message: Rendered, hide: HideSecrets) -> str:
+async def send(bot: Bot, chat_ref: str, message: Rendered, no_secrets: NoSecrets) -> str:
     """Send part by part; the id of the last message. Raises a SendError that counts the texts already there."""
     if not re.fullmatch(r"-?\d{1,19}", chat_ref):
         raise Refused(f"no telegram chat: {chat_ref!r}")
@@ -48,7 +48,7 @@ async def send(bot: Bot, chat_ref: str, message: Rendered, hide: HideSecrets) ->
         try:
             message_id = await _send_part(bot, int(chat_ref), part)
         except Exception as error:
-            trouble = as_send_error(error, hide)
+            trouble = as_send_error(error, no_secrets)
             trouble.sent = arrived
             raise trouble from None
         arrived += bool(part.text)
@@ -67,8 +67,8 @@ def parts_of(message: Rendered) -> list[Part]:
     return [*parts, Part("", message.image, message.image_name), Part(last, markup=markup)]
 
 
-def as_send_error(error: Exception, hide: HideSecrets) -> SendError:
-    text = hide.hide(f"{type(error).__name__}: {error}")
+def as_send_error(error: Exception, no_secrets: NoSecrets) -> SendError:
+    text = no_secrets.clean(f"{type(error).__name__}: {error}")
     match error:
         case RetryAfter():
             return HoldOff(seconds_of(error.retry_after))

@@ -16,7 +16,7 @@ import bot.lean_telegram  # noqa: F401 - first
 from telegram.error import NetworkError, TimedOut
 from telegram.request import BaseRequest, RequestData
 
-from bot.hide_secrets import HideSecrets
+from bot.no_secrets import NoSecrets
 
 CONNECT_S: Final = 10.0
 WRITE_S: Final = 20.0
@@ -49,8 +49,8 @@ class AiohttpRequest(BaseRequest):
     connection (or waiting for a free one), sending a message or a file, waiting for the answer.
     """
 
-    def __init__(self, hide: HideSecrets, connections: int = 16, proxy: str = "", read_s: float = READ_S) -> None:
-        self._hide = hide
+    def __init__(self, no_secrets: NoSecrets, connections: int = 16, proxy: str = "", read_s: float = READ_S) -> None:
+        self._no_secrets = no_secrets
         self._connections = connections
         self._proxy = proxy or None
         self._read_s = read_s
@@ -122,7 +122,7 @@ class AiohttpRequest(BaseRequest):
         return self._session
 
     def _as_library_error(self, error: Exception) -> NetworkError:
-        text = self._hide.hide(f"{type(error).__name__}: {error}")
+        text = self._no_secrets.clean(f"{type(error).__name__}: {error}")
         if isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError | aiohttp.InvalidURL):
             return NotConnected(text)
         if isinstance(error, aiohttp.ClientHttpProxyError):  # the proxy refused to make the connection

@@ -11,7 +11,8 @@ from typing import Any
 
 from structlog.contextvars import get_contextvars
 
-from bot.logs import FIELDS, NoSecrets, as_text, sentence, words_of
+from bot.logs import FIELDS, as_text, sentence, words_of
+from bot.no_secrets import NoSecrets
 from bot.settings import Settings, variable_of
 
 SERVICE = "zoudian"

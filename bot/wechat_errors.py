@@ -7,6 +7,8 @@ developers.weixin.qq.com (全局返回码) and developer.work.weixin.qq.com/docu
 import re
 from typing import Final
 
+from bot.no_secrets import NoSecrets
+
 # The token was refused: it is fetched anew once, then it is the operator's affair.
 TOKEN_REFUSED: Final = frozenset({40001, 40014, 42001})
 # Nothing but a change of settings helps: a wrong secret, app id or corp id, a caller's address that is not listed.
@@ -15,12 +17,6 @@ SET_UP_WRONG: Final = frozenset({40013, 40125, 40164, 40243, 60020, 41002, 41004
 TOO_FAST: Final = {-1: 5.0, 45009: 60.0, 45011: 60.0, 45033: 60.0}
 
 _ADDRESS: Final = re.compile(r"(?:from ip:?|invalid ip|ip:)\s*([0-9a-fA-F:.]*[0-9a-fA-F])", re.IGNORECASE)
-# Addresses carry `access_token=…`; a bare token is a long run of these characters (at least 64 in practice).
-_IN_QUERY: Final = re.compile(
-    r"(?i)\b(access_token|corpsecret|appsecret|secret|suite_access_token|key|code|jsapi_ticket)=[^&\s'\"]+"
-)
-_LONG_RUN: Final = re.compile(r"[A-Za-z0-9_-]{40,}")
-_IN_JSON: Final = re.compile(r"(?i)(['\"](?:access_token|corpsecret|secret|ticket)['\"]\s*:\s*)['\"][^'\"]*['\"]")
 
 
 class ApiError(Exception):
@@ -74,10 +70,7 @@ class TooBig(ApiError):
 def cleaned(text: object, secrets: tuple[str, ...] = ()) -> str:
     """A platform's or a library's words without these secrets and without whatever looks like a token; one line."""
     plain = " ".join(str(text).split())
-    for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        plain = plain.replace(secret, "***")
-    plain = _IN_JSON.sub(r"\1'***'", _IN_QUERY.sub(r"\1=***", plain))
-    return _LONG_RUN.sub("***", plain)[:300]
+    return NoSecrets(secrets, shortest=1, long_runs=True).clean(plain)[:300]
 
 
 def address_in(text: str) -> str:

@@ -7,7 +7,6 @@ causes holds an address either.
 
 import io
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,11 +17,13 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError
 from urllib3.filepost import encode_multipart_formdata
 
-from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, TooBig, cleaned
+from bot.no_secrets import NoSecrets
+from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, TooBig
 
 JSON_LIMIT: Final = 4 * 1024 * 1024
 CHUNK: Final = 64 * 1024
 _LOGGERS: Final = ("urllib3.connectionpool", "urllib3.connection", "urllib3.util.retry", "requests", "wechatpy")
+_NO_TOKENS: Final = NoSecrets(long_runs=True)  # these loggers show addresses, in which tokens stand
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +42,6 @@ class Answer:
 
     content_type: str
     data: bytes = field(repr=False)
-
-
-class HideTokens(logging.Filter):
-    """Takes tokens and secrets out of what the HTTP library logs; they stand in the addresses."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = cleaned(record.getMessage()), ()
-        if record.exc_info:
-            record.exc_text, record.exc_info = cleaned(logging.Formatter().formatException(record.exc_info)), None
-        return True
-
-
-_HIDE = HideTokens()
 
 
 class _Deadline(Exception):
@@ -83,8 +71,7 @@ class Transport:
     """
 
     def __init__(self, connections: int, proxy: str = "", patience: Patience | None = None) -> None:
-        for name in _LOGGERS:
-            logging.getLogger(name).addFilter(_HIDE)
+        _NO_TOKENS.guard(*_LOGGERS)
         self._patience = patience or Patience()
         self._session = requests.Session()
         self._session.trust_env = False

@@ -1,8 +1,8 @@
 """群机器人: alerts and the day's summary into a manager's group in 企业微信. It speaks and hears nothing.
 
-A group gets what its manager gets. It is one more account of that manager, so its messages go through the outbox like
-all others. developer.work.weixin.qq.com/document/path/91770: 20 messages a minute to one group, 2048 bytes a text,
-4096 of markdown, in which nothing can be escaped.
+A group is one more account of its manager, so its messages go through the outbox like all others; what is for the
+manager alone does not go there (`handlers.turn.tell`). developer.work.weixin.qq.com/document/path/91770: 20 messages a
+minute to one group, 2048 bytes a text, 4096 of markdown, in which nothing can be escaped.
 """
 
 import asyncio

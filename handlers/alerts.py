@@ -41,7 +41,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
             continue
         made += 1
         reply = alert_reply(alert_id, day, found, out_of_reach.line(work, manager))
-        tell(work, manager.code, reply, now, f"alert:{alert_id}", "alert")
+        tell(work, manager.code, reply, now, f"alert:{alert_id}", "alert", group_too=True)
     return made
 
 
@@ -53,7 +53,7 @@ def missed(work: Work, days: Sequence[date], now: datetime) -> int:
     reply = Reply(Say("alert.missed", {"days": shown}))
     managers = [person for person in people.staff(work) if person.active and person.manages]
     return sum(
-        len(tell(work, person.code, reply, now, f"alert_missed:{days[-1]}:{person.code}", "notice"))
+        len(tell(work, person.code, reply, now, f"alert_missed:{days[-1]}:{person.code}", "notice", group_too=True))
         for person in managers
     )
 

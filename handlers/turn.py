@@ -116,14 +116,19 @@ def queue(
     )
 
 
-def tell(work: Work, person: str, reply: Reply, now: datetime, dedupe_key: str, intent: str) -> list[int]:
-    """Push a message to every reachable account of an employee; the outbox rows made.
+def tell(
+    work: Work, person: str, reply: Reply, now: datetime, dedupe_key: str, intent: str, *, group_too: bool = False
+) -> list[int]:
+    """Push a message to every reachable account of an employee; the outbox rows made. An account that is a group reads
+    it only with `group_too`: an appeal or a 待办 is nobody else's business.
 
     A number typed next answers it, unless a visit is open: then numbers go on answering the visit's question.
     """
     made: list[int] = []
     with work.beyond(Errand.POST):
         for account in reachable(people.accounts_of(work, person)):
+            if account.is_group and not group_too:
+                continue
             number = ask(work, account, reply, now) if reply.choices else None
             row = queue(work, account, reply, number, now, f"{dedupe_key}:{account.id}", intent)
             if row is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from reports.sheets import defused
+from reports.sheets import CSV_QUOTING, csv_cell
 from rules.audit import CONSOLE, Entry
 from rules.people import Employee
 from texts import Texts
@@ -52,10 +52,10 @@ def write_csv(path: Path, rows: Iterable[tuple[str, ...]]) -> int:
     """Write the table where no file is yet; how many rows. Raises FileExistsError or OSError."""
     count = 0
     with path.open("x", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, quoting=CSV_QUOTING)
         writer.writerow(COLUMNS)
         for row in rows:
-            writer.writerow([defused(cell) for cell in row])
+            writer.writerow([csv_cell(cell) for cell in row])
             count += 1
     return count
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from reports.columns import COLUMNS
 from reports.firm_rows_out import Cell, Known, all_tables, known
-from reports.sheets import defused
+from reports.sheets import CSV_QUOTING, csv_cell, defused
 from storage.database import Work
 from texts import Texts
 
@@ -102,7 +102,7 @@ def _write_table(
         sheet.freeze_panes = "A2"
         sheet.append(list(COLUMNS[table]))
     with csv_file.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.writer(file, quoting=CSV_QUOTING)
         writer.writerow(COLUMNS[table])
         for number, row in enumerate(rows, 2):
             # Numbers and what is not there the writer writes itself; they are half of all cells.
@@ -120,7 +120,7 @@ def _counted(rows: Iterable[tuple[Cell, ...]], table: str, counts: dict[str, int
 
 def _csv_cell(cell: Cell) -> str:
     if isinstance(cell, str):
-        return defused(cell)
+        return csv_cell(cell)
     if isinstance(cell, datetime):
         return cell.isoformat(" ", "seconds")
     if isinstance(cell, date):

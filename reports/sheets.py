@@ -1,6 +1,7 @@
 """A table as operations people hand it over: CSV in the encodings Excel writes in China, or the first sheet of an xlsx.
 
-Also the guard against cells that a spreadsheet would run as a formula: `defused` going out, `undefused` coming in.
+Also the guard against cells that a spreadsheet would run as a formula: `defused` and `csv_cell` going out,
+`from_csv_cell` coming in.
 """
 
 import csv
@@ -10,7 +11,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from xml.etree.ElementTree import ParseError
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -18,6 +19,11 @@ MAX_BYTES = 50 * 1024 * 1024
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), behind any number of apostrophes.
 _RUNS = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 _MAY_RUN = frozenset("'=+-@\t\r\n＝＋－＠")  # what such a beginning begins with: most text is told apart by one look
+# A spreadsheet that expects another separator than the comma (Excel does in half of Europe) splits a line at every one,
+# and at line ends: quotes that do not stand at the beginning of what it takes for a cell mean nothing to it.
+_RUNS_BEHIND = re.compile(r"([;\t\r\n])(?=[ \"']*[=+\-@＝＋－＠])")
+_DEFUSED_BEHIND = re.compile(r"([;\t\r\n])'(?=[ \"']*[=+\-@＝＋－＠])")
+CSV_QUOTING: Final = csv.QUOTE_NONNUMERIC  # what takes several separators at once splits text without quotes
 _NOT_SHOWN = re.compile(r"[\u200b-\u200f\u2060\ufeff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -70,6 +76,16 @@ def undefused(text: str) -> str:
     return text[1:] if text.startswith("'") and _RUNS.match(text) else text
 
 
+def csv_cell(text: str) -> str:
+    """Text as it stands in our CSV files: `defused`, and wherever another separator would begin a cell too."""
+    return _RUNS_BEHIND.sub(r"\1'", defused(text))
+
+
+def from_csv_cell(text: str) -> str:
+    """What was there before `csv_cell`, without what cannot be seen."""
+    return undefused(_cell(_DEFUSED_BEHIND.sub(r"\1", text)))
+
+
 def _csv(data: bytes) -> list[tuple[int, list[str]]]:
     text = _decoded(data)
     first = text.partition("\n")[0]
@@ -78,7 +94,7 @@ def _csv(data: bytes) -> list[tuple[int, list[str]]]:
     lines, begins = [], 1
     try:
         for cells in reader:
-            lines.append((begins, [undefused(_cell(cell)) for cell in cells]))
+            lines.append((begins, [from_csv_cell(cell) for cell in cells]))
             begins = reader.line_num + 1
     except csv.Error:
         raise Unreadable("broken", begins) from None

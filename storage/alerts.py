@@ -8,7 +8,7 @@ from sqlalchemy import exists, select, update
 
 from rules.anomalies import Anomaly, Finding
 from storage.database import Work, insert
-from storage.tables import AlertRow, OccurrenceRow, ScheduleRow
+from storage.tables.managers import AlertRow, OccurrenceRow, ScheduleRow
 
 MADE, LATE = "made", "late"  # what became of an occurrence
 

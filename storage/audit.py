@@ -15,8 +15,8 @@ from sqlalchemy import bindparam, func, insert, literal, select
 
 from rules.audit import START, Action, Entry, Stored, concerns_others, link, plain
 from storage.database import Work
-from storage.tables import AuditRow, AuditSealRow
-from storage.tables import plain as table_of
+from storage.tables.audit import AuditRow, AuditSealRow
+from storage.tables.columns import plain as table_of
 
 AGAIN: timedelta = timedelta(hours=1)  # the same look at the same rows is told once in this time
 _AT_A_TIME = 1000

@@ -8,7 +8,9 @@ from sqlalchemy import select
 from rules.evidence import DEVICE_FIXES, PlaceKind
 from rules.places import Point
 from storage.database import Work
-from storage.tables import EmployeeRow, InboxRow, PlaceRow
+from storage.tables.firm import EmployeeRow
+from storage.tables.post import InboxRow
+from storage.tables.visits import PlaceRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import or_, select, update
 
 from storage.database import Work
-from storage.tables import CardRow, QuestionRow
+from storage.tables.people import QuestionRow
+from storage.tables.post import CardRow
 
 CODE_LIVES = timedelta(hours=72)  # developer.work.weixin.qq.com/document/path/94945
 MAX_TRIES = 3

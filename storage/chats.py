@@ -10,7 +10,8 @@ from sqlalchemy import select
 from storage import outbox
 from storage.database import Work
 from storage.outbox import Outgoing
-from storage.tables import InboxRow, OutboxRow, QuestionRow
+from storage.tables.people import QuestionRow
+from storage.tables.post import InboxRow, OutboxRow
 
 # A message given up (the platform refused it, or it came too late to be of use) was never said.
 _NEVER_SAID = frozenset({"failed", "dropped"})

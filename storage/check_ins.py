@@ -14,7 +14,9 @@ from rules.visit import State, Visit
 from storage import evidence, firm, visits
 from storage.database import Work
 from storage.many import among
-from storage.tables import EmployeeRow, VisitRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import EmployeeRow
+from storage.tables.visits import VisitRow
 from storage.visits import visit_of
 
 _VISIT = plain(VisitRow)

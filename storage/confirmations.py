@@ -9,7 +9,8 @@ from sqlalchemy import Select, Subquery, func, insert, select
 
 from rules.confirmations import Settled, Tally, Verdict
 from storage.database import Work
-from storage.tables import ConfirmationRow, VisitChangeRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import ConfirmationRow, VisitChangeRow
 
 _KEEP = insert(plain(ConfirmationRow))
 _WRONG = (Verdict.CORRECTED.value, Verdict.REMOVED.value)

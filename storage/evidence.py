@@ -11,7 +11,8 @@ from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
 from storage import photo_pieces
 from storage.database import Work, insert_one
-from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import AppealRow, NoteRow, PhotoRow, PlaceRow
 
 Kind = TypeVar("Kind")
 

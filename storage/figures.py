@@ -11,7 +11,9 @@ from rules.visit import Outcome, State, Visit
 from storage import people, visits
 from storage.database import Work
 from storage.many import among
-from storage.tables import NoteRow, OutletRow, PhotoRow, VisitRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import OutletRow
+from storage.tables.visits import NoteRow, PhotoRow, VisitRow
 
 _VISIT = plain(VisitRow)
 

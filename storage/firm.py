@@ -14,7 +14,9 @@ from rules.places import Point
 from rules.products import Competitor, Product
 from storage.database import INSERTS, Work
 from storage.many import among
-from storage.tables import CompetitorRow, FollowUpRow, OutletRow, ProductRow, RevisionRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import CompetitorRow, OutletRow, ProductRow, RevisionRow
+from storage.tables.visits import FollowUpRow
 
 METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places measures on
 

@@ -10,11 +10,12 @@ from sqlalchemy import ColumnElement, and_, func, select
 
 from rules.visit import Visit
 from storage.database import Work
-from storage.tables import (
-    AccountRow,
-    AlertRow,
+from storage.tables import Base
+from storage.tables.columns import plain
+from storage.tables.managers import AlertRow
+from storage.tables.people import AccountRow
+from storage.tables.visits import (
     AppealRow,
-    Base,
     ConfirmationRow,
     FollowUpRow,
     NoteRow,
@@ -22,7 +23,6 @@ from storage.tables import (
     PlaceRow,
     VisitChangeRow,
     VisitRow,
-    plain,
 )
 from storage.visits import from_plain, visit_of
 

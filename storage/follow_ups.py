@@ -10,7 +10,8 @@ from rules.follow_up import FollowUp, TodoState
 from rules.windows import Window
 from storage.database import Work, insert_one
 from storage.many import among
-from storage.tables import FollowUpRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import FollowUpRow
 
 _TODO = plain(FollowUpRow)
 _ADD = insert(_TODO)

@@ -10,7 +10,10 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select
 from storage import alerts, jobs, leases
 from storage.database import Work, insert
 from storage.jobs import Depth
-from storage.tables import AccountRow, InboxRow, OutboxRow, RevisionRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import RevisionRow
+from storage.tables.people import AccountRow
+from storage.tables.post import InboxRow, OutboxRow
 
 _INBOX, _OUTBOX, _ACCOUNT = plain(InboxRow), plain(OutboxRow), plain(AccountRow)
 _BEFORE = _OUTBOX.alias("before")

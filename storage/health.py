@@ -13,7 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from rules.people import Part, system
 from storage import jobs, leases, table_copy
 from storage.database import Database, Work, session_name
-from storage.tables import AccountRow, ApiTokenRow, InboxRow, OutboxRow
+from storage.tables.people import AccountRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.work import ApiTokenRow
 
 # The WAL-reset bug: with two writing connections a file could be damaged. Mended in 3.51.3 and in these two branches.
 _MENDED = (3, 51, 3)

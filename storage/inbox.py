@@ -8,7 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, func, null, or_, select, update
 
 from storage.database import INSERTS, Work
-from storage.tables import InboxRow, plain
+from storage.tables.columns import plain
+from storage.tables.post import InboxRow
 
 MAX_TRIES = 5
 

@@ -9,7 +9,8 @@ from sqlalchemy import bindparam, case, delete, exists, func, insert, or_, selec
 
 from storage.database import Work, insert_one
 from storage.jobs import MAX_TRIES, Dead, Depth, Job, Kept, pause
-from storage.tables import JobRow, plain
+from storage.tables.columns import plain
+from storage.tables.work import JobRow
 
 _JOB = plain(JobRow)
 _EARLIER = _JOB.alias("earlier")

@@ -13,7 +13,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from storage.database import INSERTS, Database
-from storage.tables import OF_THE_TABLES, Base, RevisionRow, plain
+from storage.tables import Base
+from storage.tables.columns import plain
+from storage.tables.firm import OF_THE_TABLES, RevisionRow
 
 if TYPE_CHECKING:
     from alembic.config import Config

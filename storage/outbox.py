@@ -10,7 +10,8 @@ from typing import Any
 from sqlalchemy import bindparam, case, exists, select, text, update
 
 from storage.database import INSERTS, Work
-from storage.tables import OutboxRow, plain
+from storage.tables.columns import plain
+from storage.tables.post import OutboxRow
 
 log = logging.getLogger(__name__)
 

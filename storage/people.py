@@ -13,7 +13,9 @@ from sqlalchemy import insert as core_insert
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
 from storage.many import among
-from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, UnreachableRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import EmployeeRow
+from storage.tables.people import AccountRow, InviteRow, QuestionRow, UnreachableRow
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
@@ -26,7 +28,9 @@ _ACCOUNT_OF = (
 _ACCOUNTS_OF = select(_ACCOUNTS).where(_ACCOUNTS.c.employee == bindparam("who")).order_by(_ACCOUNTS.c.id)
 _NEW_ACCOUNT = core_insert(_ACCOUNTS)
 _CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
-_REACHED = delete(plain(UnreachableRow)).where(plain(UnreachableRow).c.account == bindparam("row_id"))
+_LOST = plain(UnreachableRow)
+_REACHED = delete(_LOST).where(_LOST.c.account == bindparam("row_id"))
+_WHY_NOT_REACHED = update(_LOST).where(_LOST.c.account == bindparam("row_id")).values(why=bindparam("reason"))
 _CHANGEABLE = ("chat_ref", "language", "reachable", "current_visit", "current_question", "expects")
 _QUESTION = core_insert(_QUESTIONS)
 _QUESTION_ASKED = select(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id"))
@@ -47,6 +51,11 @@ class Account:
     current_question: int | None = None
     expects: dict[str, Any] | None = None
     id: int = 0
+
+    @property
+    def is_group(self) -> bool:
+        """Whether others read along: what is for this employee alone does not go here."""
+        return self.channel == GROUPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +246,15 @@ def out_of_reach(work: Work, account_id: int, why: str, now: datetime) -> None:
     """Nothing arrives there until the person writes again. `why` is a key under `undelivered.`."""
     set_reachable(work, account_id, False)
     row = insert(work, UnreachableRow).values(account=account_id, why=why, since=now)
-    work.run(row.on_conflict_do_update(index_elements=[UnreachableRow.account], set_={"why": row.excluded.why}))
+    work.run(row.on_conflict_do_nothing(index_elements=[UnreachableRow.account]))
+    work.run(_WHY_NOT_REACHED, row_id=account_id, reason=why)
 
 
 def unreachable(work: Work) -> list[tuple[Account, str, datetime]]:
     """Every account that nothing arrives at, why, and since when."""
-    lost = plain(UnreachableRow)
     rows = work.run(
-        select(_ACCOUNTS, lost.c.why, lost.c.since)
-        .join(lost, lost.c.account == _ACCOUNTS.c.id)
+        select(_ACCOUNTS, _LOST.c.why, _LOST.c.since)
+        .join(_LOST, _LOST.c.account == _ACCOUNTS.c.id)
         .where(_ACCOUNTS.c.reachable.is_(False))
         .order_by(_ACCOUNTS.c.id)
     )

@@ -21,7 +21,8 @@ from sqlalchemy import Integer, Select, bindparam, func, insert, select, union_a
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from storage.database import Work
-from storage.tables import PhotoPiecesRow, PhotoRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import PhotoPiecesRow, PhotoRow
 
 PIECES = 10
 WIDTHS = (26,) * 6 + (25,) * 4  # bits of each piece, from the most significant

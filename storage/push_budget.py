@@ -11,7 +11,8 @@ from typing import Final, Literal
 from sqlalchemy import delete, select, update
 
 from storage.database import Work, insert
-from storage.tables import PassiveAnswerRow, PushBudgetRow, PushGrantRow
+from storage.tables.limits import PushBudgetRow, PushGrantRow
+from storage.tables.post import PassiveAnswerRow
 
 Act = Literal["message", "action"]
 

@@ -13,7 +13,10 @@ from rules.visit import State, Visit
 from storage import visits
 from storage.database import Work
 from storage.many import among
-from storage.tables import AccountRow, EmployeeRow, OutletRow, PhotoRow, VisitRow, plain
+from storage.tables.columns import plain
+from storage.tables.firm import EmployeeRow, OutletRow
+from storage.tables.people import AccountRow
+from storage.tables.visits import PhotoRow, VisitRow
 
 _VISIT, _PHOTO = plain(VisitRow), plain(PhotoRow)
 

@@ -83,6 +83,11 @@ _CONDITIONS: Final[dict[str, dict[Reach, str]]] = {
     "question": {Reach.OWN: _OWN_QUESTION, Reach.TEAM: _OWN_QUESTION},
     "audit": {Reach.OWN: _AUDIT, Reach.TEAM: _AUDIT},
 }
+# Why an account cannot be reached is seen by whoever sees the account.
+_CONDITIONS["unreachable"] = {
+    reach: "(SELECT " + seen.replace("{t}", "z_a") + " FROM account AS z_a WHERE z_a.id = {t}.account)"
+    for reach, seen in _CONDITIONS["account"].items()
+}
 SCOPED: Final = frozenset(_CONDITIONS)
 
 # What the two databases say differently.
@@ -103,14 +108,14 @@ _SPELT: Final[dict[str, dict[str, str]]] = {
 
 # Which columns of a row to be written say whose it is, and which name a row that must be in the scope itself.
 _OWNER: Final = {
-    **dict.fromkeys(SCOPED - {"visit_change", "question"}, "rep"),
+    **dict.fromkeys(SCOPED - {"visit_change", "question", "unreachable"}, "rep"),
     "alert": "manager",
     "account": "employee",
     "audit": "who",
 }
 _BELONGS: Final[dict[str, tuple[str, str]]] = {
     **{name: ("visit", "visit") for name in ("visit_change", "confirmation", "photo", "note", "appeal", "follow_up")},
-    "question": ("account", OWN_ACCOUNT),
+    **dict.fromkeys(("question", "unreachable"), ("account", OWN_ACCOUNT)),
 }
 
 

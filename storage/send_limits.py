@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Float, cast, delete, extract, func, select, text
 
 from storage.database import Work, insert
-from storage.tables import SendBucketRow, SendHoldRow, SendWindowRow, plain
+from storage.tables.columns import plain
+from storage.tables.limits import SendBucketRow, SendHoldRow, SendWindowRow
 
 _BUCKETS = plain(SendBucketRow)
 _WINDOWS = plain(SendWindowRow)

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from storage import jobs
 from storage.database import Work
-from storage.tables import InboxRow, OutboxRow
+from storage.tables.post import InboxRow, OutboxRow
 
 Kind = Literal["in", "job", "out"]
 KINDS: Final[tuple[Kind, ...]] = ("in", "job", "out")

@@ -18,18 +18,13 @@ from storage import table_copy
 from storage.database import Database, Work
 from storage.photo_pieces import PIECES
 from storage.scope import SCOPED
-from storage.tables import (
-    AccountRow,
-    AlertRow,
-    Base,
-    FollowUpRow,
-    OccurrenceRow,
-    OutboxRow,
-    QuestionRow,
-    ScheduleRow,
-    SimulatedRow,
-    plain,
-)
+from storage.tables import Base
+from storage.tables.columns import plain
+from storage.tables.firm import SimulatedRow
+from storage.tables.managers import AlertRow, OccurrenceRow, ScheduleRow
+from storage.tables.people import AccountRow, QuestionRow
+from storage.tables.post import OutboxRow
+from storage.tables.visits import FollowUpRow
 
 _NAME = "firm"
 _MARK = plain(SimulatedRow)

@@ -37,7 +37,10 @@ from sqlalchemy.types import NullType
 
 from storage import jobs
 from storage.database import Work, as_standard_json
-from storage.tables import OF_THE_TABLES, Base, JobRow, LeaseRow, RevisionRow, plain, storable
+from storage.tables import Base
+from storage.tables.columns import plain, storable
+from storage.tables.firm import OF_THE_TABLES, RevisionRow
+from storage.tables.work import JobRow, LeaseRow
 
 PIECE: Final = 1000  # rows that are in memory at once
 JOBS: Final = "job"

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import delete, or_, select, update
 
 from storage.database import Work, insert
-from storage.tables import ApiTokenRow
+from storage.tables.work import ApiTokenRow
 
 USED = "used:"
 

@@ -13,7 +13,8 @@ from rules.people import Errand
 from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
 from storage.scope import OutOfScope
-from storage.tables import VisitChangeRow, VisitRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import VisitChangeRow, VisitRow
 
 _VISIT, _CHANGE = plain(VisitRow), plain(VisitChangeRow)
 _ONE = select(_VISIT).where(_VISIT.c.id == bindparam("row_id"))

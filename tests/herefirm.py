@@ -30,7 +30,8 @@ from bot.wecom_channel import WecomChannel, WecomSettings
 from rules.limits import Limits
 from storage import people
 from storage.people import Account
-from storage.tables import InboxRow, OutboxRow, PlaceRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import PlaceRow
 from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, WANG_JIAN, Clock, Deaf, firm_tools, sample_database
 from tests.wecomfirm import MEMBERS, words_of

@@ -29,7 +29,8 @@ from scheduler.clock import tick
 from storage import jobs, outbox, people, push_budget, visits
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import InboxRow, OutboxRow, VisitRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import VisitRow
 from tests.databases import WHOLE
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 

@@ -90,6 +90,8 @@ def build(work: Work) -> None:
         inbox.accept(
             work, Delivery("web", "web", str(number), f"web:u-{person.code}", account.chat_ref, {}, message, NOW)
         )
+        if number % 2:
+            people.out_of_reach(work, account.id, "blocked", NOW)
         if person.manages:
             alerts.add(work, person.code, NOW.date(), NOW, [Finding(Anomaly.NO_VISIT, EAST, ("R1", "R2"), 2)])
         whose = ("R1", "R2") if person.manages else ("R11",)
@@ -181,6 +183,8 @@ def seen_by(scope: Scope, rows: dict[str, dict[Any, dict[str, Any]]]) -> dict[st
                 return key in own_accounts or _team(scope, row["employee"])
             case "question":
                 return row["account"] in own_accounts
+            case "unreachable":
+                return ok("account", key, rows["account"][key])
             case "audit":
                 return bool(scope.who) and (row["who"] == scope.who or f'"{scope.who}"' in row["whose"])
         raise AssertionError(f"who sees {name}?")

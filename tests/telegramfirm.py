@@ -29,7 +29,8 @@ from storage.files import LocalFiles
 from storage.inbox import Delivery
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import InboxRow, OutboxRow, VisitRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import VisitRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person

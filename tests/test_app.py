@@ -15,7 +15,8 @@ from handlers.receive import receive
 from storage import inbox, outbox, people
 from storage.database import Database, DatabaseBusy
 from storage.people import Account
-from storage.tables import InboxRow, OutboxRow, PhotoRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import PhotoRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person

@@ -18,7 +18,8 @@ from rules.audit import START, Action, Entry, Stored, link
 from rules.people import scope_of
 from storage import audit, people
 from storage.database import Database
-from storage.tables import AuditRow, AuditSealRow, plain
+from storage.tables.audit import AuditRow, AuditSealRow
+from storage.tables.columns import plain
 from tests.chatfirm import played
 from tests.databases import POSTGRES, WHOLE, open_migrated
 from tests.scopefirm import NOW, STAFF
@@ -197,15 +198,16 @@ def test_a_rep_asks_who_saw_the_own_data(tmp_path: Path) -> None:
 
 
 def test_the_commands_list_and_verify(tmp_path: Path) -> None:
-    runner, home = CliRunner(), {"ZOUDIAN_DATA_DIR": str(tmp_path)}
+    runner, home = CliRunner(), {"ZOUDIAN_DATA_DIR": str(tmp_path), "LOGNAME": "boss", "USER": "boss"}
     sample = Path(__file__).resolve().parent.parent / "bot" / "sample_firm"
     assert runner.invoke(main, ["import", str(sample)], env=home).exit_code == 0
     listed = runner.invoke(main, ["audit", "list"], env=home)
     assert "导入" in listed.output
+    assert "boss" not in listed.output, "who it is says the machine, not the shell"
     whole = runner.invoke(main, ["audit", "verify"], env=home)
     assert whole.exit_code == 0, whole.output
     out = tmp_path / "审计.csv"
     assert runner.invoke(main, ["audit", "export", str(out)], env=home).exit_code == 0
-    assert out.read_text(encoding="utf-8-sig").startswith("编号,")
+    assert out.read_text(encoding="utf-8-sig").startswith('"编号",')
     assert runner.invoke(main, ["audit", "export", str(out)], env=home).exit_code == 2
     assert runner.invoke(main, ["audit", "list", "--of", "没有这人"], env=home).exit_code == 1

@@ -27,7 +27,7 @@ from storage.database import Database
 from storage.evidence import Note
 from storage.files import LocalFiles
 from storage.migrate import current
-from storage.tables import InboxRow
+from storage.tables.post import InboxRow
 from tests.chatfirm import TRANSCRIPTS, template, tools_in
 from tests.databases import POSTGRES, WHOLE, database_url, postgres_only, postgres_url, sqlite_only, sqlite_url
 from tests.telegramfirm import delivery

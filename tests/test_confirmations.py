@@ -11,7 +11,7 @@ from bot.script import read_script as read
 from rules.confirmations import Settled, Tally, Verdict, settled
 from rules.visit import Answer, Plain, Source, State, Trace, Visit
 from storage import confirmations, visits
-from storage.tables import ConfirmationRow
+from storage.tables.visits import ConfirmationRow
 from tests.chatfirm import played
 from tests.databases import WHOLE
 

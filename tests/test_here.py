@@ -17,7 +17,7 @@ from bot.wechat_pages import signature
 from bot.wecom_channel import WecomChannel
 from rules.evidence import PlaceKind
 from storage import people, push_budget, tokens
-from storage.tables import VisitRow
+from storage.tables.visits import VisitRow
 from storage.visits import visit_of
 from tests.databases import WHOLE, open_migrated
 from tests.herefirm import PHONE, REMINDER, HereFirm, asked_of, phone_of, running
@@ -276,7 +276,9 @@ async def test_the_platform_is_away_while_somebody_logs_in(tmp_path: Path) -> No
         firm.platform.trouble("auth/getuserinfo", Trouble(status=502))
         answer = await phone.opens(await phone.comes_back())
         assert answer.status == 502
-        assert "过一会儿再试" in await answer.text()
+        shown = await answer.text()
+        assert "过一会儿再试" in shown
+        assert f'<a class="primary button" href="{firm.page.path}" >' in shown
         await phone.logs_in()
 
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from bot.loopback.platform import AES_KEY, CALLBACK_TOKEN
 from bot.loopback.signer import Messages, Signer
 from bot.telegram_channel import SECRET_HEADER
-from storage.tables import InboxRow
+from storage.tables.post import InboxRow
 from tests import mpfirm, wecomfirm
 from tests.botapi import updates
 from tests.botapi.updates import Person

@@ -20,7 +20,8 @@ from handlers.wire import incoming_to_plain
 from storage import inbox, outbox, people, photo_pieces
 from storage.database import Database
 from storage.people import Account
-from storage.tables import InboxRow, PhotoRow
+from storage.tables.post import InboxRow
+from storage.tables.visits import PhotoRow
 from tests.databases import WHOLE
 from tests.telegramfirm import START, SUN_HAO, WANG_JIAN, Clock, delivery, firm_tools, sample_database
 

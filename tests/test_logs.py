@@ -20,7 +20,8 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 
 from bot import logs
 from bot.channels import NotSent
-from bot.logs import FIELDS, NoSecrets, as_text, formatter
+from bot.logs import FIELDS, as_text, formatter
+from bot.no_secrets import NoSecrets
 from bot.settings import HIDDEN
 from bot.tasks import in_pool, spawn
 from nlp.speech_process import SpeechProcess
@@ -160,6 +161,8 @@ def test_a_secret_is_hidden_wherever_it_stands_inside_base64(before: bytes, secr
         ("POST https://api.telegram.org/bot123456789:AAbbCCddEEffGGhhIIjjKKllMM/getMe", "AAbbCC"),
         ("GET /cgi-bin/message/send?access_token=t0k3n&x=1", "t0k3n"),
         ('{"access_token": "t0k3n", "expires_in": 7200}', "t0k3n"),
+        ('{"jsapi_ticket": "t1ck3t"}', "t1ck3t"),
+        ("GET /here?code=c0d3&state=1", "c0d3"),
         ("GET /cgi-bin/gettoken?corpid=ww1&corpsecret=s3cr3t", "s3cr3t"),
         ("POST /cgi-bin/webhook/send?key=693a91f6-7xxx", "693a91f6"),
         ("postgresql://bot:hunter22@db/zoudian", "hunter22"),

@@ -19,7 +19,8 @@ from bot.stand_in import made_photo
 from storage import leases, outbox, people
 from storage.database import Database
 from storage.people import Account
-from storage.tables import InboxRow, PhotoRow
+from storage.tables.post import InboxRow
+from storage.tables.visits import PhotoRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person

@@ -16,7 +16,7 @@ from rules.visit import Visit
 from storage import people, visits
 from storage.database import Database
 from storage.migrate import SCRIPTS, BrokenReferences, MadeByNewer, current, differences, migrate, migrate_down, newest
-from storage.tables import PlaceRow
+from storage.tables.visits import PlaceRow
 from tests.databases import WHOLE, open_database
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)

@@ -28,7 +28,9 @@ from storage.migrate import migrate
 from storage.move import InUse, NotEmpty, OtherRevision, move
 from storage.outbox import Outgoing
 from storage.table_copy import Differs, Unfit
-from storage.tables import InboxRow, NoteRow, OutboxRow, ProductRow
+from storage.tables.firm import ProductRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import NoteRow
 from tests import databases
 from tests.chatfirm import TRANSCRIPTS, tools_in
 from tests.databases import WHOLE, sqlite_url

@@ -18,7 +18,7 @@ from handlers.turn import queue
 from nlp.transcribe import Transcript
 from rules.visit import State
 from storage import people, push_budget
-from storage.tables import FollowUpRow
+from storage.tables.visits import FollowUpRow
 from tests.databases import WHOLE, keep_others_waiting
 from tests.mpfirm import MpFirm, clip, fast, push, running, spent
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN

@@ -18,7 +18,8 @@ from scheduler.clock import Clock as Ticks
 from scheduler.clock import tick
 from storage import jobs
 from storage.database import Database, will_pass
-from storage.tables import NoteRow, OccurrenceRow
+from storage.tables.managers import OccurrenceRow
+from storage.tables.visits import NoteRow
 from tests.botapi.troubles import Trouble
 from tests.databases import WHOLE, sqlite_only
 from tests.figures import figure

@@ -18,7 +18,8 @@ from storage import evidence, people, photo_pieces, visits
 from storage.database import Database, Work
 from storage.migrate import migrate, migrate_down
 from storage.photo_pieces import MOST_VALUES, PIECES, WIDTHS, near, pieces_of, probes, radii
-from storage.tables import PhotoRow, plain
+from storage.tables.columns import plain
+from storage.tables.visits import PhotoRow
 from tests.databases import WHOLE, open_database, open_migrated
 
 NOON = datetime(2026, 11, 20, 4, tzinfo=UTC)

@@ -15,7 +15,8 @@ from rules.places import Point
 from storage import firm
 from storage.database import Database, Work
 from storage.plans import Rows
-from storage.tables import InboxRow, plain
+from storage.tables.columns import plain
+from storage.tables.post import InboxRow
 from tests.databases import WHOLE, open_migrated
 
 INBOX = plain(InboxRow)

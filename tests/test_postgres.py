@@ -30,7 +30,7 @@ from storage.database import Database, DatabaseAway
 from storage.migrate import current, migrate, newest
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import InboxRow
+from storage.tables.post import InboxRow
 from tests import databases
 from tests.chatfirm import SAMPLE_FIRM
 from tests.databases import WHOLE

@@ -370,7 +370,7 @@ def test_proving_that_the_database_can_be_written_leaves_nothing(tmp_path: Path)
         with database.work(WHOLE) as work:
             gauges.prove_writing(work, "0123456789abcdef01234567")
     with database.read(WHOLE) as work:
-        from storage.tables import RevisionRow  # noqa: PLC0415 - beside its only use
+        from storage.tables.firm import RevisionRow  # noqa: PLC0415 - beside its only use
 
         assert work.session.get(RevisionRow, "0123456789abcdef0123") is None
     database.close()

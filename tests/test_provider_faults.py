@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import bot.intake
+import bot.platform_away
 import bot.sender
 from bot.loopback.platform import LoopbackPlatform
 from bot.loopback.platform import Trouble as WeChatTrouble
@@ -44,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What waits is looked for often, so that a fast clock makes it soon."""
     monkeypatch.setattr(bot.intake, "SWEEP_SECONDS", 0.05)
     monkeypatch.setattr(bot.sender, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(bot.sender, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(bot.platform_away, "ASK_SECONDS", 0.1)
 
 
 def once(texts: list[str]) -> list[str]:
@@ -112,7 +113,7 @@ DOWN = {
 async def test_telegram_is_away_for_an_hour_and_nothing_is_tried_to_death(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bot.sender, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(bot.platform_away, "ANSWER_SECONDS", 0.3)
     async with running(tmp_path, speed=0.2) as firm:
         reps = [firm.link(WANG_JIAN, 501), firm.link(SUN_HAO, 502)]
         down(firm.api, DOWN[how])
@@ -169,7 +170,7 @@ WECHAT_DOWN = {
 
 @pytest.mark.parametrize("how", WECHAT_DOWN)
 async def test_wecom_is_away_for_an_hour(tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bot.sender, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(bot.platform_away, "ANSWER_SECONDS", 0.3)
     async with wecomfirm.running(tmp_path, speed=0.2) as firm:
         reps = [firm.member("wangjian"), firm.member("sunhao")]
         for rep in reps:
@@ -201,7 +202,7 @@ async def healed_and_sent(firm: Any, platform: LoopbackPlatform) -> None:
 async def test_the_official_account_is_away_for_an_hour(
     tmp_path: Path, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bot.sender, "ANSWER_SECONDS", 0.3)
+    monkeypatch.setattr(bot.platform_away, "ANSWER_SECONDS", 0.3)
     async with mpfirm.running(tmp_path, speed=0.2) as firm:
         rep = firm.follower(WANG_JIAN, "oWangJian_01")
         await rep.says("帮助")

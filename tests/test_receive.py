@@ -17,9 +17,10 @@ from bot.rendering import render
 from bot.replay import START, Replay
 from bot.script import read_script
 from handlers.messages import Incoming, Kind, Media
-from handlers.receive import LONGEST_TEXT, apologise, receive
+from handlers.receive import apologise, receive
 from handlers.reminders import remind
 from handlers.tools import make_tools
+from handlers.typed import LONGEST_TEXT
 from handlers.wire import incoming_to_plain, read_tap, tap_data
 from rules.people import Employee, Role
 from storage import evidence, firm, firm_tables, follow_ups, inbox, outbox, people, visits

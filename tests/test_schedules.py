@@ -23,7 +23,7 @@ from storage.alerts import LATE, MADE
 from storage.database import Database, Work
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables import OccurrenceRow
+from storage.tables.managers import OccurrenceRow
 from tests.chatfirm import fresh_firm, played
 from tests.databases import WHOLE, database_url, open_migrated
 

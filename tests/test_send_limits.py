@@ -27,7 +27,8 @@ from storage import outbox, send_limits
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.outbox import Outgoing
-from storage.tables import OutboxRow, SendHoldRow
+from storage.tables.limits import SendHoldRow
+from storage.tables.post import OutboxRow
 from tests.botapi.flood import FloodControl
 from tests.botapi.server import BotApi
 from tests.botapi.troubles import flood

@@ -21,7 +21,8 @@ from nlp.transcribe import Transcript
 from storage import inbox, jobs, outbox, set_aside
 from storage.database import Database
 from storage.outbox import Outgoing
-from storage.tables import InboxRow, NoteRow, OutboxRow
+from storage.tables.post import InboxRow, OutboxRow
+from storage.tables.visits import NoteRow
 from tests.databases import WHOLE, database_url, open_database, postgres_only, sqlite_only
 from tests.telegramfirm import WANG_JIAN, delivery, running
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bot.cli import main
 from bot.config_file import SettingsRefused, line_of, parse
-from bot.logs import secret_values
+from bot.no_secrets import secret_values
 from bot.settings import HIDDEN, Settings, load_settings, unknown_variables, variable_of
 from bot.settings_fields import WEBHOOK_PATH, Values
 from bot.telegram_channel import WEBHOOK_PATH as OF_THE_CHANNEL

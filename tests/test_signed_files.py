@@ -58,6 +58,7 @@ async def test_a_link_gives_the_file_as_a_download_until_it_ends(house: House) -
     status, content, _ = await house.get(url)
     assert status == 410
     assert "过期" in content.decode()
+    assert '<a class="primary button" href="" hidden>' in content.decode(), "nowhere to try again"
 
 
 async def test_nothing_in_a_link_can_be_changed(house: House) -> None:

@@ -7,7 +7,7 @@ import pytest
 from telegram import Bot
 from telegram.error import BadRequest, Conflict, InvalidToken
 
-from bot.hide_secrets import HideSecrets
+from bot.no_secrets import NoSecrets
 from bot.telegram_transport import AiohttpRequest
 from tests.botapi import updates
 from tests.botapi.server import BotApi
@@ -26,9 +26,9 @@ async def bot(api: BotApi) -> AsyncIterator[Bot]:
 
 
 def bot_at(api: BotApi, token: str = "") -> Bot:
-    hide = HideSecrets([])
+    none = NoSecrets()
     base = f"{api.base}/bot"
-    return Bot(token or api.token, base, request=AiohttpRequest(hide), get_updates_request=AiohttpRequest(hide))
+    return Bot(token or api.token, base, request=AiohttpRequest(none), get_updates_request=AiohttpRequest(none))
 
 
 async def test_updates_stay_until_an_offset_confirms_them(api: BotApi, bot: Bot) -> None:

@@ -19,7 +19,7 @@ from bot.channels import (
     SendError,
     Unreachable,
 )
-from bot.hide_secrets import HideSecrets
+from bot.no_secrets import NoSecrets
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.telegram_transport import AiohttpRequest, NotConnected
 from handlers.messages import Media
@@ -354,7 +354,7 @@ async def test_no_secret_ever_reaches_a_log_or_an_error(
 
 
 async def test_an_error_of_the_transport_carries_no_address_not_even_in_its_chain() -> None:
-    request = AiohttpRequest(HideSecrets(["CANARY"]))
+    request = AiohttpRequest(NoSecrets(["CANARY"]))
     await request.initialize()
     for work in (request.post("no address/botCANARY/getMe"), request.download("no address/botCANARY/file", 10)):
         with pytest.raises(NotConnected) as caught:

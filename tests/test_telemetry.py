@@ -20,7 +20,7 @@ from structlog.contextvars import bound_contextvars
 from bot.app import App
 from bot.channels import NotSent
 from bot.cli import main
-from bot.logs import NoSecrets
+from bot.no_secrets import NoSecrets
 from bot.settings import HIDDEN
 from bot.telemetry import OtlpSpans, scrubbed
 from bot.watch import Watch

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,6 +14,8 @@ from storage import figures, outbox, people
 from storage.people import Account
 from tests.databases import WHOLE
 from tests.webfirm import NOON, STAFF, Browser, Firm, open_firm, picture
+from texts import load
+from web.manager import day_of
 
 MANAGERS = {"E001": "boss", "E002": "keqiao", "E003": "yuecheng"}
 
@@ -44,6 +47,23 @@ async def test_a_day_shows_each_visit_of_the_own_district(tmp_path: Path) -> Non
         assert row["summary"] == "演示了小酥肉的出餐；老板娘认可新品"
         assert day["visits"][1]["outlet"] == "（门店待定）"
         assert day["counts"] == {"visits": 2, "reps": 1, "won": 2, "verified": 0, "doubtful": 2}
+
+
+async def test_a_large_day_comes_part_by_part_with_the_figures_of_all(tmp_path: Path) -> None:
+    async with open_firm(tmp_path) as firm:
+        link_all(firm)
+        numbers = [firm.visit("E005", "C1") for _ in range(3)]
+        scope, seen_ids = scope_of(next(one for one in STAFF if one.code == "E002")), []
+        with firm.database.read(scope) as work:
+            manager = people.employee(work, "E002")
+            assert manager is not None
+            for skip, left in ((0, 1), (2, 0)):
+                shown, _ = day_of(
+                    work, manager, NOON.date(), load("zh-CN"), ZoneInfo("Asia/Shanghai"), skip=skip, most=2
+                )
+                assert (shown["more"], shown["counts"]["visits"]) == (left, 3)
+                seen_ids += [visit["id"] for visit in shown["visits"]]
+        assert seen_ids == numbers
 
 
 async def test_a_day_is_the_firms_own_local_day(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bot.loopback.platform import Trouble
+from bot.settings import HIDDEN
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, cleaned
 from storage.database import Database
@@ -192,7 +193,7 @@ async def test_row_06_no_secret_in_any_error_or_log(
 def test_words_are_cleaned_of_what_looks_like_a_token() -> None:
     token = "72_" + "aB3-" * 30
     assert token not in cleaned(f"errmsg for {token}, rid")
-    assert cleaned("GET /x?access_token=short&b=1") == "GET /x?access_token=***&b=1"
-    assert cleaned("{'access_token': 'ab', 'expires_in': 1}") == "{'access_token': '***', 'expires_in': 1}"
-    assert cleaned("secret is hunter2", ("hunter2", "")) == "secret is ***"
+    assert cleaned("GET /x?access_token=short&b=1") == f"GET /x?access_token={HIDDEN}&b=1"
+    assert cleaned("{'access_token': 'ab', 'expires_in': 1}") == f"{{'access_token': '{HIDDEN}', 'expires_in': 1}}"
+    assert cleaned("secret is hunter2", ("hunter2", "")) == f"secret is {HIDDEN}"
     assert len(cleaned("长 " * 1000)) == 300

@@ -8,9 +8,9 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from bot.channels import MediaProblem, TakesTurns
 from bot.config_file import SettingsRefused
-from bot.logs import secret_values
 from bot.loopback.platform import AES_KEY, CALLBACK_TOKEN, Trouble
 from bot.loopback.signer import Signer
+from bot.no_secrets import secret_values
 from bot.settings import load_settings
 from bot.web_channel import WebChannel
 from bot.wecom_channel import CALLBACK_PATH, WecomChannel, WecomSettings

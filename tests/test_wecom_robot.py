@@ -108,6 +108,23 @@ async def test_the_group_gets_the_alert_and_the_day_and_no_choices(tmp_path: Pat
         assert not [message for message in firm.platform.sent if message["to"] == "wujingli"], "only the group"
 
 
+async def test_what_is_for_the_manager_alone_does_not_go_to_the_group(tmp_path: Path) -> None:
+    async with running(tmp_path, groups=[Group("吴经理", KEY)]) as firm:
+        heard = firm.platform.robots.setdefault(KEY, [])
+        manager, rep = firm.member("wujingli"), firm.member("wangjian")
+        await manager.says("你好")  # an account is tied when its person first writes
+        await rep.sends(rep.pin())
+        await rep.sends(rep.photo())
+        for words in ("例行拜访，没谈生意，解决了摆放的问题。", "确认", "申诉", "我真的在店里"):
+            await rep.says(words)
+        await firm.idle()
+        assert "我真的在店里" in str(manager.messages())
+        assert heard == []
+        await firm.time_passes(START.replace(hour=18, minute=1))
+        await firm.idle()
+        assert [text.partition("（")[0] for text in heard] == ["**🔔 今日异常预警"]
+
+
 async def test_a_day_without_visits_is_told_too_and_who_sees_all_gets_all(tmp_path: Path) -> None:
     async with robots(tmp_path) as made:
         await made.start(Group("E001", KEY))

@@ -29,7 +29,7 @@ from handlers.wire import reply_to_plain
 from storage import cards, people
 from storage.database import Database
 from storage.people import Account, Question
-from storage.tables import CardRow
+from storage.tables.post import CardRow
 from tests.databases import WHOLE
 from tests.telegramfirm import WANG_JIAN, Clock, sample_database
 

@@ -73,12 +73,13 @@ def day_of(
     *,
     district: str | None = None,
     skip: int = 0,
+    most: int = MOST_VISITS,
 ) -> tuple[dict[str, Any], list[VisitLine]]:
-    """What the page shows of a local day: figures of all visits, and the first MOST_VISITS of them behind `skip`; and
-    the visits themselves.
+    """What the page shows of a local day: figures of all visits, and the first `most` of them behind `skip`; and the
+    visits themselves.
     """
     products, counted = _products(work), day_report.counts_of_day(work, wanted)
-    lines = day_report.visits_of_day(work, wanted, district=district, skip=skip, most=MOST_VISITS)
+    lines = day_report.visits_of_day(work, wanted, district=district, skip=skip, most=most)
     matching = counted.districts.get(district, 0) if district else counted.visits
     shown = {
         "day": wanted.isoformat(),

@@ -14,7 +14,7 @@ from aiohttp import web
 
 import texts
 from storage.files import FileLost, Files
-from web.site import page
+from web.site import problem_page
 
 PATH: Final = "/files/{until}/{signature}/{key}/{name}"
 MINUTES: Final = 30
@@ -70,7 +70,7 @@ class SignedFiles:
 
     def _problem(self, status: int, problem: str) -> web.Response:
         words = texts.load(self.language)
-        return page("problem.html", words, {"said": words.say(f"web.problem.{problem}")}, status)
+        return problem_page(words, words.say(f"web.problem.{problem}"), status)
 
 
 def _safe(name: str) -> str:

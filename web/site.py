@@ -219,6 +219,11 @@ def page(name: str, words: Texts, parts: Mapping[str, str] | None = None, status
     return web.Response(text=html, content_type="text/html", status=status)
 
 
+def problem_page(words: Texts, said: str, status: int, again: str = "") -> web.Response:
+    """What went wrong, with a button to `again` where there is one."""
+    return page("problem.html", words, {"said": said, "again": again, "hidden": "" if again else "hidden"}, status)
+
+
 async def json_body(request: web.Request) -> dict[str, Any]:
     """A POST's JSON object, at most 64 KB."""
     if request.content_length is None or request.content_length > 64 * 1024:
@@ -287,4 +292,4 @@ def refused(request: web.Request, refusal: Refusal, again: str = "") -> web.Resp
     said = words.say(f"web.problem.{refusal.problem}", refusal.values)
     if "/api/" in request.path:
         return data({"problem": refusal.problem, "text": said}, refusal.status)
-    return page("again.html" if again else "problem.html", words, {"said": said, "again": again}, refusal.status)
+    return problem_page(words, said, refusal.status, again)

@@ -9,7 +9,7 @@ from handlers.messages import Incoming
 from handlers.wire import incoming_from_plain
 from storage import inbox
 from storage.inbox import Delivery
-from storage.tables import InboxRow
+from storage.tables.post import InboxRow
 from tests.databases import WHOLE, open_migrated
 
 
