@@ -170,10 +170,9 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
         return
     item = alert.findings[int(choice)]
     scope = scope_of(turn.employee)
-    staff = {person.code: person for person in people.staff(turn.work)}
     turn.lines.append(_finding(item))
-    reps = [staff[code] for code in item.reps if code in staff and sees_rep(scope, staff[code])]
-    last = {rep.code: figures.last_visits(turn.work, rep.code, LAST_VISITS) for rep in reps}
+    reps = [rep for rep in people.employees(turn.work, item.reps).values() if sees_rep(scope, rep)]
+    last = figures.last_visits(turn.work, [rep.code for rep in reps], LAST_VISITS)
     shown = [visit for visits in last.values() for visit in visits]
     firm.outlets_by_code(turn.work, {visit.outlet for visit in shown if visit.outlet})
     evidence.notes(turn.work, [note for visit in shown for note in visit.ids("report")])

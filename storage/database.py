@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json as read_json
 from sqlalchemy import (
     Executable,
     Select,
@@ -55,7 +56,10 @@ _POSTGRES_OPTIONS = {
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",
     "timezone": "UTC",
+    # The policies of the scope make every plan look dear, so that the server would compile each before it runs it.
+    "jit": "off",
 }
+AT_A_TIME = 2_000  # rows of a stream that are in memory
 _POSTGRES_CONNECTIONS = 8  # kept open; as many again while it is busy
 
 
@@ -223,6 +227,18 @@ class Work:
             self.tell_server()
             values = {**values, **self.scope_values} if plan.limited else values
         return plan.run(self._connection, self._driver, values)
+
+    def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
+        """As `run`, for more rows than fit into memory: they are fetched a part at a time."""
+        dialect = self._connection.dialect
+        plan = self._plans.of(statement, dialect, tuple(values), at_once=True) if self._planned else None
+        if plan is None:
+            yield from self._connection.execute(statement.execution_options(yield_per=AT_A_TIME), values)
+            return
+        if plan.touches:
+            self.tell_server()
+            values = {**values, **self.scope_values} if plan.limited else values
+        yield from plan.stream(self._connection, self._driver, values, AT_A_TIME)
 
     def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
         """As `run`, for each of several sets of values; nothing for none."""
@@ -452,6 +468,7 @@ def _sqlite_engine(url: str, *, reads_only: bool) -> Engine:
         max_overflow=0,
         pool_timeout=60,
         hide_parameters=True,  # an error does not repeat what somebody wrote
+        json_deserializer=from_json,
         connect_args={"check_same_thread": False, "cached_statements": 512},  # each is spelt for several reaches
     )
 
@@ -491,7 +508,7 @@ def _postgres_engine(url: URL, holder: str) -> Engine:
             pool_pre_ping=True,
             hide_parameters=True,
             json_serializer=as_standard_json,
-            json_deserializer=_from_json,
+            json_deserializer=from_json,
             connect_args={"options": options, "connect_timeout": 10, "application_name": session_name(holder)},
         )
     except ModuleNotFoundError:
@@ -514,9 +531,14 @@ def as_standard_json(value: Any) -> str:
         return json.dumps(_finite(value), allow_nan=False)
 
 
-def _from_json(data: str | bytes) -> Any:
-    """PostgreSQL sends UTF-8, so nobody has to find out which encoding it is in, which takes a third of the time."""
-    return json.loads(data.decode() if isinstance(data, bytes) else data)
+def from_json(data: str | bytes) -> Any:
+    """As json.loads, in a third of the time and less. What is no JSON by the standard (half a surrogate pair, which
+    Python writes too) Python reads itself.
+    """
+    try:
+        return read_json(data)
+    except ValueError:
+        return json.loads(data)
 
 
 def _finite(value: Any) -> Any:

@@ -11,6 +11,7 @@ from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
 from storage import photo_pieces
 from storage.database import Work, insert_one
+from storage.many import one_of
 from storage.tables import AppealRow, NoteRow, PhotoRow, PlaceRow, plain
 
 Kind = TypeVar("Kind")
@@ -20,7 +21,7 @@ _ADD_PLACE, _ADD_PHOTO, _ADD_NOTE = insert(_PLACE), insert(_PHOTO), insert(_NOTE
 # (of several numbers, of one): the latter is most of them, and its statement is the same each time.
 _PLACES, _PHOTOS, _NOTES = (
     (
-        select(table).where(table.c.id.in_(bindparam("ids", expanding=True))),
+        select(table).where(one_of(table.c.id, "ids")),
         select(table).where(table.c.id == bindparam("row_id")),
     )
     for table in (_PLACE, _PHOTO, _NOTE)

@@ -12,11 +12,13 @@ from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
-from storage.many import among
+from storage.many import one_of
 from storage.tables import AccountRow, EmployeeRow, InviteRow, QuestionRow, UnreachableRow, plain
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
+_EMPLOYEES_CODED = select(_EMPLOYEES).where(one_of(_EMPLOYEES.c.code, "codes")).order_by(_EMPLOYEES.c.code)
+_STAFF = select(_EMPLOYEES).order_by(_EMPLOYEES.c.code)
 _ACCOUNT = select(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
 _ACCOUNT_OF = (
     select(_ACCOUNTS, _EMPLOYEES)
@@ -24,6 +26,7 @@ _ACCOUNT_OF = (
     .where(_ACCOUNTS.c.channel == bindparam("where"), _ACCOUNTS.c.user_ref == bindparam("who"))
 )
 _ACCOUNTS_OF = select(_ACCOUNTS).where(_ACCOUNTS.c.employee == bindparam("who")).order_by(_ACCOUNTS.c.id)
+_ACCOUNTS_OF_MANY = select(_ACCOUNTS).where(one_of(_ACCOUNTS.c.employee, "employees")).order_by(_ACCOUNTS.c.id)
 _NEW_ACCOUNT = core_insert(_ACCOUNTS)
 _CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
 _REACHED = delete(plain(UnreachableRow)).where(plain(UnreachableRow).c.account == bindparam("row_id"))
@@ -64,6 +67,8 @@ class Question:
     id: int = 0
 
 
+_ROLES = {role.value: role for role in Role}
+
 GROUPS = "wecom_group"  # the channel whose accounts are groups of people; each belongs to a manager
 _NAMED_IN_IMPORT = {
     "wecom": select(_EMPLOYEES).where(_EMPLOYEES.c.wecom == bindparam("who"), _EMPLOYEES.c.active).limit(2)
@@ -74,7 +79,7 @@ def staff(work: Work) -> list[Employee]:
     """Everybody, by 工号; read once in a transaction."""
     if "staff" not in work.memo:
         work.flush()
-        work.memo["staff"] = [_employee(row) for row in work.run(select(_EMPLOYEES).order_by(_EMPLOYEES.c.code))]
+        work.memo["staff"] = [_employee(row) for row in work.run(_STAFF)]
     return list(work.memo["staff"])
 
 
@@ -85,6 +90,15 @@ def employee(work: Work, code: str) -> Employee | None:
         work.memo[key] = None if row is None else _employee(row)
     found: Employee | None = work.memo[key]
     return found
+
+
+def employees(work: Work, codes: Collection[str]) -> dict[str, Employee]:
+    """Those of these codes that there are, by code; for a few of many, where `staff` reads everybody."""
+    lacking = [code for code in codes if ("employee", code) not in work.memo]
+    if lacking:
+        found = {row.code: _employee(row) for row in work.run(_EMPLOYEES_CODED, codes=lacking)}
+        work.memo.update({("employee", code): found.get(code) for code in lacking})
+    return {code: known for code in codes if (known := work.memo["employee", code]) is not None}
 
 
 def employee_named(work: Work, name_or_code: str) -> Employee | None:
@@ -179,8 +193,7 @@ def accounts_of(work: Work, employee_code: str) -> list[Account]:
 def read_accounts(work: Work, employees: Collection[str]) -> None:
     """Read the accounts of many at once, for whoever asks `accounts_of` for each of them in this transaction."""
     found: dict[str, list[int]] = {code: [] for code in employees}
-    query = select(_ACCOUNTS).where(among(work, _ACCOUNTS.c.employee, found)).order_by(_ACCOUNTS.c.id)
-    for row in work.run(query):
+    for row in work.run(_ACCOUNTS_OF_MANY, employees=list(found)):
         found[row.employee].append(_read(work, row).id)
     work.memo.update({("accounts of", code): numbers for code, numbers in found.items()})
 
@@ -349,8 +362,8 @@ def _employee(row: Any) -> Employee:
     return Employee(
         code=row.code,
         name=row.name,
-        role=Role(row.role),
-        districts=tuple(str(district) for district in row.districts),
+        role=_ROLES[row.role],
+        districts=tuple(map(str, row.districts)),
         manager=row.manager,
         active=row.active,
         wecom=row.wecom,

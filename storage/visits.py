@@ -1,6 +1,6 @@
 """Visits, with every change kept beside them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from rules.evidence import Grade, Level, Reason
 from rules.people import Errand
 from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
+from storage.many import one_of
 from storage.scope import OutOfScope
 from storage.tables import VisitChangeRow, VisitRow, plain
 
@@ -25,6 +26,8 @@ _AT_OUTLET = _NEWEST.where(_VISIT.c.outlet == bindparam("where"), _VISIT.c.state
 _ADD = insert(_VISIT)
 _SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id")).returning(_VISIT.c.id)
 _KEEP_CHANGE = insert(_CHANGE)
+_THESE = select(_VISIT).where(one_of(_VISIT.c.id, "ids")).order_by(_VISIT.c.id)
+_SOURCES = {source.value: source for source in Source}
 
 
 def load(work: Work, visit_id: int) -> Visit | None:
@@ -66,8 +69,7 @@ def last_at_outlet(work: Work, outlet: str, limit: int = 5) -> list[Visit]:
 
 
 def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
-    rows = work.run(select(_VISIT).where(_VISIT.c.id.in_(list(ids))).order_by(_VISIT.c.id))
-    return {row.id: visit_of(row) for row in rows}
+    return {row.id: visit_of(row) for row in work.run(_THESE, ids=ids)}
 
 
 def uses_outlet(work: Work, outlet: str) -> bool:
@@ -168,7 +170,7 @@ def from_plain(data: dict[str, Any]) -> Visit:
         left_at=_time(data["left_at"]),
         closed_at=_time(data["closed_at"]),
         grade=_grade(data["grade"], data["reasons"]),
-        answers={name: _as_answer(answer) for name, answer in data["answers"].items()},
+        answers=_Answers(data["answers"]),
         late_entry=data["late_entry"],
     )
 
@@ -184,7 +186,7 @@ def visit_of(row: Any) -> Visit:
         left_at=row.left_at,
         closed_at=row.closed_at,
         grade=_grade(row.grade, row.reasons),
-        answers={name: _as_answer(answer) for name, answer in row.answers.items()},
+        answers=_Answers(row.answers),
         late_entry=row.late_entry,
     )
 
@@ -218,10 +220,41 @@ def _answer(answer: Answer) -> dict[str, Any]:
     }
 
 
+class _Answers(Mapping[str, Answer]):
+    """The answers of a stored visit, each made when somebody asks for it: most readers want three of a dozen."""
+
+    __slots__ = ("_made", "_stored")
+
+    def __init__(self, stored: dict[str, Any]) -> None:
+        self._stored = stored
+        self._made: dict[str, Answer] = {}
+
+    def __getitem__(self, name: str) -> Answer:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = _as_answer(self._stored[name])
+        return made
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._stored else default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 def _as_answer(data: dict[str, Any]) -> Answer:
     return Answer(
         value=data["value"],
-        source=Source(data["source"]),
+        source=_SOURCES[data["source"]],
         sure=data["sure"],
         quote=data["quote"],
         confidence=data["confidence"],

@@ -1,5 +1,6 @@
 """The bot's own paths over the last days of a made-up firm, timed: what the clock brings, what managers ask for."""
 
+import gc
 import json
 import shutil
 import tempfile
@@ -70,6 +71,8 @@ def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable
     days = [number for number, worked in enumerate(firm.worked) if worked][-last:]
     driven = Driven(days)
     folder = Path(tempfile.mkdtemp(prefix="zoudian-simulate-"))
+    gc.collect()
+    gc.freeze()  # the plan of the made-up firm is no part of the bot, whose garbage is not to be looked for in it
     try:
         tools = make_tools(LIMITS, LocalFiles(folder / "files"))
         with database.work(system(Part.CONSOLE)) as work:
@@ -79,6 +82,7 @@ def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable
             progress()
         _looks(database, tools, firm, days[-1], folder, driven)
     finally:
+        gc.unfreeze()
         shutil.rmtree(folder, ignore_errors=True)
     return driven
 
