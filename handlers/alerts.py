@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from handlers import out_of_reach, trail
 from handlers.card import day_text
 from handlers.messages import Choice, Reply, Say
-from handlers.turn import Turn, tell
+from handlers.turn import Turn, Word, tell_each
 from rules import anomalies
 from rules import visit as rules_visit
 from rules.anomalies import Finding, RepDay
@@ -31,7 +31,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     """
     staff = people.staff(work)
     days = _Days(work, staff, day, limits)
-    made = 0
+    words: list[Word] = []
     for manager in (person for person in staff if person.active and person.manages):
         found = days.findings(scope_of(manager))
         if not found:
@@ -39,10 +39,10 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
         alert_id = alerts.add(work, manager.code, day, now, found)
         if alert_id is None:
             continue
-        made += 1
         reply = alert_reply(alert_id, day, found, out_of_reach.line(work, manager))
-        tell(work, manager.code, reply, now, f"alert:{alert_id}", "alert")
-    return made
+        words.append(Word(manager.code, reply, f"alert:{alert_id}"))
+    tell_each(work, words, now, "alert")
+    return len(words)
 
 
 def missed(work: Work, days: Sequence[date], now: datetime) -> int:
@@ -52,10 +52,8 @@ def missed(work: Work, days: Sequence[date], now: datetime) -> int:
         shown = [shown[0], "…", shown[-1]]
     reply = Reply(Say("alert.missed", {"days": shown}))
     managers = [person for person in people.staff(work) if person.active and person.manages]
-    return sum(
-        len(tell(work, person.code, reply, now, f"alert_missed:{days[-1]}:{person.code}", "notice"))
-        for person in managers
-    )
+    words = [Word(person.code, reply, f"alert_missed:{days[-1]}:{person.code}") for person in managers]
+    return len(tell_each(work, words, now, "notice"))
 
 
 def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: date, limits: Limits) -> list[Finding]:

@@ -6,11 +6,11 @@ from datetime import date, datetime
 from handlers import out_of_reach
 from handlers.card import day_text
 from handlers.messages import Reply, Say
-from handlers.turn import queue, reachable
+from handlers.turn import outgoing, reachable
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
 from rules.visit import Outcome, State
-from storage import figures, people
+from storage import figures, outbox, people
 from storage.database import Work
 from storage.figures import Tally
 
@@ -23,14 +23,14 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     if not groups:
         return 0
     counted = _Counted(staff, figures.tallies_on(work, day))
-    made = 0
+    messages = []
     for group in groups:
         manager = by_code.get(group.employee)
         if manager is None or not manager.active:
             continue
         reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
-        made += queue(work, group, reply, None, now, f"digest:{day}:{group.id}", "notice") is not None
-    return made
+        messages.append(outgoing(group, reply, None, now, f"digest:{day}:{group.id}", "notice"))
+    return sum(number is not None for number in outbox.queue_each(work, messages))
 
 
 def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> list[Say]:

@@ -16,7 +16,7 @@ import secrets
 import sqlite3
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -240,10 +240,12 @@ class Work:
             values = {**values, **self.scope_values} if plan.limited else values
         yield from plan.stream(self._connection, self._driver, values, AT_A_TIME)
 
-    def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> None:
-        """As `run`, for each of several sets of values; nothing for none."""
-        if rows:
-            self._connection.execute(statement, rows)
+    def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> list[Any]:
+        """As `run`, for each of several sets of values, nothing for none; what an INSERT returns."""
+        if not rows:
+            return []
+        done = self._connection.execute(statement, rows)
+        return list(done) if done.returns_rows else []
 
     def forget(self) -> None:
         """Read again what was read: somebody else may have changed it meanwhile, or a statement that names no row."""
@@ -264,6 +266,14 @@ class Work:
         both = f"SELECT pg_advisory_xact_lock(hashtextextended(%s, 0)), {_SET_SCOPE}"  # one journey instead of two
         self._connection.exec_driver_sql(both, (name, *walls.settings(self._scope)))
         self._told = self._scope
+
+    def alone_each(self, names: Collection[str]) -> None:
+        """As `alone` with each of these names; always in the same order, so that two who want several do not wait for
+        each other.
+        """
+        if self.dialect == "postgresql" and names:
+            each = "SELECT pg_advisory_xact_lock(hashtextextended(name, 0)) FROM unnest(%s::text[]) AS wanted (name)"
+            self._connection.exec_driver_sql(each, (sorted(set(names)),))
 
     def if_free(self, name: str) -> bool:
         """As `alone`, but without waiting: False when somebody else is at it."""

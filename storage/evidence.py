@@ -27,6 +27,8 @@ _PLACES, _PHOTOS, _NOTES = (
     for table in (_PLACE, _PHOTO, _NOTE)
 )
 
+_KINDS = {kind.value: kind for kind in PlaceKind}
+
 BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
 
 
@@ -268,7 +270,7 @@ def decide_appeal(work: Work, appeal_id: int, state: str, by: str, now: datetime
 def _place(row: Any) -> Place:
     return Place(
         point=Point(row.lat, row.lon),
-        kind=PlaceKind(row.kind),
+        kind=_KINDS[row.kind],
         at=row.at,
         raw=Point(row.raw_lat, row.raw_lon),
         datum="gcj02" if row.datum == "gcj02" else "wgs84",

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -32,6 +32,8 @@ _CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
 _REACHED = delete(plain(UnreachableRow)).where(plain(UnreachableRow).c.account == bindparam("row_id"))
 _CHANGEABLE = ("chat_ref", "language", "reachable", "current_visit", "current_question", "expects")
 _QUESTION = core_insert(_QUESTIONS)
+_QUESTIONS_ASKED = core_insert(_QUESTIONS).returning(_QUESTIONS.c.id, sort_by_parameter_order=True)
+_AWAIT = _CHANGE_ACCOUNT.values(current_question=bindparam("asked"))
 _QUESTION_ASKED = select(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id"))
 _ANSWERED = update(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id")).values(answered_at=bindparam("at"))
 
@@ -241,6 +243,7 @@ def save_account(work: Work, kept: Account) -> None:
 
 
 def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
+    work.memo.pop("unreachable", None)
     save_account(work, replace(account_by_id(work, account_id), reachable=reachable))
     if reachable:
         work.run(_REACHED, row_id=account_id)
@@ -254,7 +257,10 @@ def out_of_reach(work: Work, account_id: int, why: str, now: datetime) -> None:
 
 
 def unreachable(work: Work) -> list[tuple[Account, str, datetime]]:
-    """Every account that nothing arrives at, why, and since when."""
+    """Every account that nothing arrives at, why, and since when; read once in a transaction."""
+    known: list[tuple[Account, str, datetime]] | None = work.memo.get("unreachable")
+    if known is not None:
+        return known
     lost = plain(UnreachableRow)
     rows = work.run(
         select(_ACCOUNTS, lost.c.why, lost.c.since)
@@ -262,7 +268,8 @@ def unreachable(work: Work) -> list[tuple[Account, str, datetime]]:
         .where(_ACCOUNTS.c.reachable.is_(False))
         .order_by(_ACCOUNTS.c.id)
     )
-    return [(_read(work, row), row.why, row.since) for row in rows]
+    found = work.memo["unreachable"] = [(_read(work, row), row.why, row.since) for row in rows]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +331,31 @@ def ask(work: Work, question: Question) -> int:
         multi=question.multi,
         asked_at=question.asked_at,
     )
+
+
+def ask_each(work: Work, questions: Sequence[Question]) -> list[int]:
+    """As `ask` for each of several; their numbers in the same order."""
+    rows = [
+        {
+            "account": question.account,
+            "about": question.about,
+            "subject": question.subject,
+            "step": question.step,
+            "options": list(question.options),
+            "multi": question.multi,
+            "asked_at": question.asked_at,
+        }
+        for question in questions
+    ]
+    return [row.id for row in work.run_each(_QUESTIONS_ASKED, rows)]
+
+
+def await_answers(work: Work, asked: Mapping[int, int]) -> None:
+    """Note for accounts the question that a number typed next answers."""
+    rows = [{"row_id": account, "asked": number} for account, number in asked.items()]
+    work.run_each(_AWAIT, rows)
+    for account, number in asked.items():
+        work.memo["account", account] = replace(account_by_id(work, account), current_question=number)
 
 
 def question(work: Work, question_id: int, account_id: int) -> Question | None:

@@ -27,6 +27,7 @@ _ADD = insert(_VISIT)
 _SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id")).returning(_VISIT.c.id)
 _KEEP_CHANGE = insert(_CHANGE)
 _THESE = select(_VISIT).where(one_of(_VISIT.c.id, "ids")).order_by(_VISIT.c.id)
+_STATES, _LEVELS = {state.value: state for state in State}, {level.value: level for level in Level}
 _SOURCES = {source.value: source for source in Source}
 
 
@@ -164,7 +165,7 @@ def from_plain(data: dict[str, Any]) -> Visit:
     return Visit(
         id=data["id"],
         rep=data["rep"],
-        state=State(data["state"]),
+        state=_STATES[data["state"]],
         opened_at=datetime.fromisoformat(data["opened_at"]),
         touched_at=_time(data["touched_at"]),
         left_at=_time(data["left_at"]),
@@ -180,7 +181,7 @@ def visit_of(row: Any) -> Visit:
     return Visit(
         id=row.id,
         rep=row.rep,
-        state=State(row.state),
+        state=_STATES[row.state],
         opened_at=row.opened_at,
         touched_at=row.touched_at,
         left_at=row.left_at,
@@ -252,6 +253,7 @@ class _Answers(Mapping[str, Answer]):
 
 
 def _as_answer(data: dict[str, Any]) -> Answer:
+    traces = data.get("traces")  # visits of 0001 have none
     return Answer(
         value=data["value"],
         source=_SOURCES[data["source"]],
@@ -259,7 +261,7 @@ def _as_answer(data: dict[str, Any]) -> Answer:
         quote=data["quote"],
         confidence=data["confidence"],
         original=data["original"],
-        traces=tuple(Trace(*trace) for trace in data.get("traces", ())),  # visits of 0001 have none
+        traces=tuple(Trace(*trace) for trace in traces) if traces else (),
     )
 
 
@@ -270,7 +272,7 @@ def _reasons(grade: Grade | None) -> list[Any]:
 def _grade(level: str | None, reasons: list[Any]) -> Grade | None:
     if level is None:
         return None
-    return Grade(Level(level), tuple(Reason(code, values) for code, values in reasons))
+    return Grade(_LEVELS[level], tuple(Reason(code, values) for code, values in reasons))
 
 
 def _iso(at: datetime | None) -> str | None:
