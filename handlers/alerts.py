@@ -10,7 +10,7 @@ from handlers.messages import Choice, Reply, Say
 from handlers.turn import Turn, Word, tell_each
 from rules import anomalies
 from rules import visit as rules_visit
-from rules.anomalies import Finding, RepDay
+from rules.anomalies import Anomaly, Finding, RepDay
 from rules.audit import Action
 from rules.evidence import Level
 from rules.limits import Limits
@@ -22,6 +22,8 @@ from storage.rep_figures import VisitFacts
 
 LAST_VISITS = 3
 SHOWN_DAYS = 5
+MOST_FINDINGS = 40  # in one message; of more a part is told
+WORST = 3  # of each rule, where there are more
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
@@ -127,19 +129,47 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
 
 
 def alert_reply(alert_id: int, day: date, found: Sequence[Finding], more: Sequence[Say] = ()) -> Reply:
-    """The push: a line a finding, each with its tap; then what else there is to know."""
-    lines = [Say("alert.head", {"day": day_text(day), "count": len(found)})]
-    lines += [_finding(item) for item in found]
-    lines += more
+    """The push: a line a finding, each with its tap; then what else there is to know. Of very many see `_shown`."""
+    lines = [Say("alert.head", {"day": day_text(day), "count": len(found)}), *_lines(found), *more]
     choices = tuple(
         Choice(
-            str(number), Say("alert.tap", {"district": item.district, "rule": Say(f"alert_short.{item.rule.value}")})
+            str(number),
+            Say(
+                "alert.tap",
+                {"district": found[number].district, "rule": Say(f"alert_short.{found[number].rule.value}")},
+            ),
         )
-        for number, item in enumerate(found)
+        for number in _shown(found)
     )
     return Reply(
         Say("lines", {"lines": lines}), choices, about="alert", subject=alert_id, step="alert", multi=True, again=True
     )
+
+
+def _shown(found: Sequence[Finding]) -> list[int]:
+    """The numbers of the findings that are told one by one: all, or of more than anybody reads those of each rule that
+    concern the most reps.
+    """
+    if len(found) <= MOST_FINDINGS:
+        return list(range(len(found)))
+    worst = sorted(range(len(found)), key=lambda number: (-len(found[number].reps), number))
+    return [number for rule in Anomaly for number in [one for one in worst if found[one].rule is rule][:WORST]]
+
+
+def _lines(found: Sequence[Finding]) -> list[Say]:
+    """The findings as lines; of very many those shown, below what there is of each rule in all."""
+    shown = _shown(found)
+    if len(shown) == len(found):
+        return [_finding(item) for item in found]
+    lines: list[Say] = []
+    for rule in Anomaly:
+        alike = [item for item in found if item.rule is rule]
+        if alike:
+            reps = len({rep for item in alike for rep in item.reps})
+            values = {"rule": Say(f"alert_short.{rule.value}"), "districts": len(alike), "count": reps}
+            lines.append(Say("alert.total", values))
+            lines += [_finding(found[number]) for number in shown if found[number].rule is rule]
+    return [*lines, Say("alert.rest", {"count": len(found) - len(shown)})]
 
 
 def today(turn: Turn) -> None:
@@ -154,7 +184,7 @@ def today(turn: Turn) -> None:
         turn.say("alert.none", day=day_text(day))
         return
     turn.say("alert.not_yet", at=f"{turn.tools.limits.alert_at:%H:%M}")
-    turn.lines.append(Say("lines", {"lines": [_finding(item) for item in found]}))
+    turn.lines.append(Say("lines", {"lines": _lines(found)}))
 
 
 def drill(turn: Turn, alert_id: int, choice: str) -> None:
