@@ -33,12 +33,15 @@ DRILLED = 20  # managers whose findings are opened one after another
 
 @dataclass(slots=True)
 class Step:
-    """One part of the drive: how many it dealt with, seconds on the wall, and seconds of this process's processor."""
+    """One part of the drive: how many it dealt with, seconds on the wall, seconds of this process's processor and of
+    the database server's, where somebody measures those.
+    """
 
     name: str
     count: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
+    server: float = 0.0
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Driven:
     counts: dict[str, int] = field(default_factory=dict)
     reminded: int = 0
     exported: dict[str, int] = field(default_factory=dict)
+    of_server: Callable[[], float] = lambda: 0.0  # the server's processor seconds so far
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Step]:
@@ -60,16 +64,23 @@ class Driven:
         if step is None:
             step = Step(name)
             self.steps.append(step)
-        wall, cpu = perf_counter(), process_time()
+        server, wall, cpu = self.of_server(), perf_counter(), process_time()
         yield step
         step.seconds += perf_counter() - wall
         step.cpu += process_time() - cpu
+        step.server += self.of_server() - server
 
 
-def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable[[], None]) -> Driven:
+def drive(
+    database: Database,
+    firm: SimulatedFirm,
+    last: int,
+    progress: Callable[[], None],
+    of_server: Callable[[], float] = lambda: 0.0,
+) -> Driven:
     """The last days that are worked, as they would have gone. What an earlier drive pushed is taken back before."""
     days = [number for number, worked in enumerate(firm.worked) if worked][-last:]
-    driven = Driven(days)
+    driven = Driven(days, of_server=of_server)
     folder = Path(tempfile.mkdtemp(prefix="zoudian-simulate-"))
     gc.collect()
     gc.freeze()  # the plan of the made-up firm is no part of the bot, whose garbage is not to be looked for in it
