@@ -14,6 +14,8 @@ from storage import figures, outbox, people
 from storage.database import Work
 from storage.figures import Tally
 
+AT_A_TIME = 10
+
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     """Queue the day's summary for every group; how many. It hurries nobody."""
@@ -23,14 +25,17 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     if not groups:
         return 0
     counted = _Counted(staff, figures.tallies_on(work, day))
-    messages = []
-    for group in groups:
-        manager = by_code.get(group.employee)
-        if manager is None or not manager.active:
-            continue
-        reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
-        messages.append(outgoing(group, reply, None, now, f"digest:{day}:{group.id}", "notice"))
-    return sum(number is not None for number in outbox.queue_each(work, messages))
+    made, waiting = 0, list(groups)
+    while waiting:  # a few at a time: the server ends a transaction from which it hears nothing for long
+        some, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
+        messages = []
+        for group in some:
+            manager = by_code.get(group.employee)
+            if manager is not None and manager.active:
+                reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
+                messages.append(outgoing(group, reply, None, now, f"digest:{day}:{group.id}", "notice"))
+        made += sum(number is not None for number in outbox.queue_each(work, messages))
+    return made
 
 
 def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> list[Say]:
