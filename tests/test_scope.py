@@ -176,6 +176,12 @@ READS: dict[str, Call] = {
 POINT = Point(30.0, 120.5)
 TODO = FollowUp("R2", "CR2", 1, Window(DAY, DAY, None, ""), NOW, "")
 # Each tries to write, at or for everybody, what is not the own.
+
+
+def _own_accounts(work: Work, scope: Scope) -> list[int]:
+    return [account.id for account in people.accounts_of(work, scope.who)]
+
+
 WRITES: dict[str, Callable[[Work, Scope, Any], object]] = {
     "visits.add": lambda work, scope, row: visits.add(work, Visit(row, NOW), ZONE),
     "visits.save": lambda work, scope, row: visits.save(work, Visit(scope.who, NOW, id=row)),
@@ -210,6 +216,10 @@ WRITES: dict[str, Callable[[Work, Scope, Any], object]] = {
     "people.set_reachable": lambda work, scope, row: people.set_reachable(work, row, False),
     "people.out_of_reach": lambda work, scope, row: people.out_of_reach(work, row, "blocked", NOW),
     "people.ask": lambda work, scope, row: people.ask(work, Question(row, "visit", 1, "card", (), NOW)),
+    "people.ask_each": lambda work, scope, row: people.ask_each(
+        work, [Question(mine, "visit", 1, "card", (), NOW) for mine in (*_own_accounts(work, scope), row)]
+    ),
+    "people.await_answers": lambda work, scope, row: people.await_answers(work, {row: 1}),
     "people.answered": lambda work, scope, row: people.answered(work, row, NOW),
     "alerts.add": lambda work, scope, row: alerts.add(work, row, date(2026, 1, 1), NOW, []),
     "audit.add": lambda work, scope, row: audit.add(work, Entry(NOW, row, "rep", "web", Action.EXPORT)),
