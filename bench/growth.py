@@ -1,21 +1,24 @@
 """How the bot's cost grows with the firm: `python -m bench.growth --reps 1600 --postgres`.
 
 The same made-up firm (`zoudian simulate`) is written at a sixteenth, a quarter and the whole of its size, reps and
-outlets alike, and the bot is driven over its last day at each. Told are seconds on the wall, seconds of processor of
-this process and of the database's server, and the exponent: cost goes as size to this power, 1 is as fast as the data.
+outlets alike, and the bot is driven over its last day at each. Told are seconds on the wall, in brackets seconds of
+processor of this process and of the database's server, and the exponent of both: cost goes as size to this power, 1 is
+as fast as the data. What else the server does meanwhile counts too: give it nothing else to do.
 Documented in docs/performance.md.
 """
 
 import argparse
+import gc
 import math
+import os
 import resource
 import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
 from pathlib import Path
 from time import perf_counter
 
+from bot.__main__ import LOOK_FOR_CIRCLES
 from bot.simulated.answers import compare
 from bot.simulated.drive import Driven, Step, drive
 from bot.simulated.firm import Plan, SimulatedFirm
@@ -39,6 +42,7 @@ def main() -> None:
     parser.add_argument("--postgres", action="store_true", help="on the server that the tests bring along")
     parser.add_argument("--there", help="the URL of a made-up firm that is there already: drive over that alone")
     given = parser.parse_args()
+    gc.set_threshold(*LOOK_FOR_CIRCLES)  # as the command does
     if given.there:
         tell([one(Database(given.there), given.rounds)])
         return
@@ -60,22 +64,20 @@ def main() -> None:
     tell(found)
 
 
-def one(database: Database, rounds: int) -> tuple[Plan, list[Step], float]:
-    """The quickest of some drives over one firm, and the processor's seconds of the server meanwhile."""
+def one(database: Database, rounds: int) -> tuple[Plan, list[Step]]:
+    """The quickest of some drives over one firm."""
     with database.read(WHOLE) as work:
         there = simulated.simulated(work)
     assert there is not None, "no made-up firm"
     assert there.complete, "not whole"
     firm = SimulatedFirm(Plan.from_plain(there.plan))
-    driven: list[tuple[float, float, Driven]] = []
+    driven: list[Driven] = []
     for _ in range(rounds):
-        before = server_seconds(database)
-        done = drive(database, firm, 1, lambda: None)
-        driven.append((sum(step.cpu for step in done.steps), server_seconds(database) - before, done))
-    _, server, best = min(driven, key=lambda one: one[0] + one[1])
+        driven.append(drive(database, firm, 1, lambda: None, lambda: server_seconds(database)))
+    best = min(driven, key=lambda done: total(done.steps))
     missing, extra, answers = compare(database, firm, best)
     print(f"{firm.plan.reps} reps: {answers} answers, {len(missing)} missing, {len(extra)} too many", flush=True)
-    return firm.plan, best.steps, server
+    return firm.plan, best.steps
 
 
 def server_seconds(database: Database) -> float:
@@ -100,35 +102,33 @@ def _stat(pid: int) -> list[int]:
     return [0, *(int(field) for field in rest[1:])]
 
 
-def tell(found: list[tuple[Plan, list[Step], float]]) -> None:
-    heads = [f"{plan.reps} reps × {plan.outlets} outlets × {plan.days} days" for plan, _, _ in found]
-    print("| | " + " | ".join(f"{head}: s (CPU s)" for head in heads) + " | exponent (CPU) |")
+def tell(found: list[tuple[Plan, list[Step]]]) -> None:
+    heads = [f"{plan.reps} reps × {plan.outlets} outlets × {plan.days} days" for plan, _ in found]
+    print("| | " + " | ".join(f"{head}: s (CPU s: bot + server)" for head in heads) + " | exponent (CPU) |")
     print("| --- |" + " --- |" * (len(found) + 1))
-    for number, step in enumerate(found[0][1]):
-
-        def of_step(one: tuple[Plan, list[Step], float], number: int = number) -> float:
-            return one[1][number].cpu
-
-        cells = [f"{steps[number].seconds:.2f} ({steps[number].cpu:.2f})" for _, steps, _ in found]
-        print(f"| {step.name} | " + " | ".join(cells) + f" | {exponent(found, of_step)} |")
-    walls = [f"{sum(step.seconds for step in steps):.1f} ({total(one):.1f})" for one in found for steps in [one[1]]]
-    print("| all, with the server's | " + " | ".join(walls) + f" | {exponent(found, total)} |")
+    for number, name in enumerate([*(step.name for step in found[0][1]), "all"]):
+        parts = [(plan, [steps[number]] if number < len(steps) else steps) for plan, steps in found]
+        print(f"| {name} | " + " | ".join(_cell(steps) for _, steps in parts) + f" | {exponent(parts)} |")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"load average {os.getloadavg()[0]:.1f}")
 
 
-def total(one: tuple[Plan, list[Step], float]) -> float:
-    return sum(step.cpu for step in one[1]) + one[2]
+def _cell(steps: list[Step]) -> str:
+    bot, server = sum(step.cpu for step in steps), sum(step.server for step in steps)
+    return f"{sum(step.seconds for step in steps):.2f} ({bot:.2f} + {server:.2f})"
 
 
-def exponent(
-    found: list[tuple[Plan, list[Step], float]], cost: Callable[[tuple[Plan, list[Step], float]], float]
-) -> str:
+def total(steps: list[Step]) -> float:
+    return sum(step.cpu + step.server for step in steps)
+
+
+def exponent(found: list[tuple[Plan, list[Step]]]) -> str:
     """Between the smallest and the largest size."""
-    first, last = found[0], found[-1]
-    grown = last[0].reps / first[0].reps
-    if grown <= 1 or cost(first) <= 0:
+    (small, first), (large, last) = found[0], found[-1]
+    grown = large.reps / small.reps
+    if grown <= 1 or total(first) <= 0:
         return ""
-    return f"{math.log(cost(last) / cost(first)) / math.log(grown):.2f}"
+    return f"{math.log(total(last) / total(first)) / math.log(grown):.2f}"
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 from handlers import out_of_reach, trail
 from handlers.card import day_text
 from handlers.messages import Choice, Reply, Say
-from handlers.turn import Turn, tell
+from handlers.turn import Turn, Word, tell_each
 from rules import anomalies
 from rules import visit as rules_visit
-from rules.anomalies import Finding, RepDay
+from rules.anomalies import Anomaly, Finding, RepDay
 from rules.audit import Action
 from rules.evidence import Level
 from rules.limits import Limits
@@ -22,6 +22,8 @@ from storage.rep_figures import VisitFacts
 
 LAST_VISITS = 3
 SHOWN_DAYS = 5
+MOST_FINDINGS = 40  # in one message; of more a part is told
+WORST = 3  # of each rule, where there are more
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
@@ -31,7 +33,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     """
     staff = people.staff(work)
     days = _Days(work, staff, day, limits)
-    made = 0
+    words: list[Word] = []
     for manager in (person for person in staff if person.active and person.manages):
         found = days.findings(scope_of(manager))
         if not found:
@@ -39,10 +41,10 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
         alert_id = alerts.add(work, manager.code, day, now, found)
         if alert_id is None:
             continue
-        made += 1
         reply = alert_reply(alert_id, day, found, out_of_reach.line(work, manager))
-        tell(work, manager.code, reply, now, f"alert:{alert_id}", "alert", group_too=True)
-    return made
+        words.append(Word(manager.code, reply, f"alert:{alert_id}"))
+    tell_each(work, words, now, "alert", group_too=True)
+    return len(words)
 
 
 def missed(work: Work, days: Sequence[date], now: datetime) -> int:
@@ -52,10 +54,8 @@ def missed(work: Work, days: Sequence[date], now: datetime) -> int:
         shown = [shown[0], "…", shown[-1]]
     reply = Reply(Say("alert.missed", {"days": shown}))
     managers = [person for person in people.staff(work) if person.active and person.manages]
-    return sum(
-        len(tell(work, person.code, reply, now, f"alert_missed:{days[-1]}:{person.code}", "notice", group_too=True))
-        for person in managers
-    )
+    words = [Word(person.code, reply, f"alert_missed:{days[-1]}:{person.code}") for person in managers]
+    return len(tell_each(work, words, now, "notice", group_too=True))
 
 
 def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: date, limits: Limits) -> list[Finding]:
@@ -129,19 +129,47 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
 
 
 def alert_reply(alert_id: int, day: date, found: Sequence[Finding], more: Sequence[Say] = ()) -> Reply:
-    """The push: a line a finding, each with its tap; then what else there is to know."""
-    lines = [Say("alert.head", {"day": day_text(day), "count": len(found)})]
-    lines += [_finding(item) for item in found]
-    lines += more
+    """The push: a line a finding, each with its tap; then what else there is to know. Of very many see `_shown`."""
+    lines = [Say("alert.head", {"day": day_text(day), "count": len(found)}), *_lines(found), *more]
     choices = tuple(
         Choice(
-            str(number), Say("alert.tap", {"district": item.district, "rule": Say(f"alert_short.{item.rule.value}")})
+            str(number),
+            Say(
+                "alert.tap",
+                {"district": found[number].district, "rule": Say(f"alert_short.{found[number].rule.value}")},
+            ),
         )
-        for number, item in enumerate(found)
+        for number in _shown(found)
     )
     return Reply(
         Say("lines", {"lines": lines}), choices, about="alert", subject=alert_id, step="alert", multi=True, again=True
     )
+
+
+def _shown(found: Sequence[Finding]) -> list[int]:
+    """The numbers of the findings that are told one by one: all, or of more than anybody reads those of each rule that
+    concern the most reps.
+    """
+    if len(found) <= MOST_FINDINGS:
+        return list(range(len(found)))
+    worst = sorted(range(len(found)), key=lambda number: (-len(found[number].reps), number))
+    return [number for rule in Anomaly for number in [one for one in worst if found[one].rule is rule][:WORST]]
+
+
+def _lines(found: Sequence[Finding]) -> list[Say]:
+    """The findings as lines; of very many those shown, below what there is of each rule in all."""
+    shown = _shown(found)
+    if len(shown) == len(found):
+        return [_finding(item) for item in found]
+    lines: list[Say] = []
+    for rule in Anomaly:
+        alike = [item for item in found if item.rule is rule]
+        if alike:
+            reps = len({rep for item in alike for rep in item.reps})
+            values = {"rule": Say(f"alert_short.{rule.value}"), "districts": len(alike), "count": reps}
+            lines.append(Say("alert.total", values))
+            lines += [_finding(found[number]) for number in shown if found[number].rule is rule]
+    return [*lines, Say("alert.rest", {"count": len(found) - len(shown)})]
 
 
 def today(turn: Turn) -> None:
@@ -156,7 +184,7 @@ def today(turn: Turn) -> None:
         turn.say("alert.none", day=day_text(day))
         return
     turn.say("alert.not_yet", at=f"{turn.tools.limits.alert_at:%H:%M}")
-    turn.lines.append(Say("lines", {"lines": [_finding(item) for item in found]}))
+    turn.lines.append(Say("lines", {"lines": _lines(found)}))
 
 
 def drill(turn: Turn, alert_id: int, choice: str) -> None:
@@ -170,10 +198,9 @@ def drill(turn: Turn, alert_id: int, choice: str) -> None:
         return
     item = alert.findings[int(choice)]
     scope = scope_of(turn.employee)
-    staff = {person.code: person for person in people.staff(turn.work)}
     turn.lines.append(_finding(item))
-    reps = [staff[code] for code in item.reps if code in staff and sees_rep(scope, staff[code])]
-    last = {rep.code: figures.last_visits(turn.work, rep.code, LAST_VISITS) for rep in reps}
+    reps = [rep for rep in people.employees(turn.work, item.reps).values() if sees_rep(scope, rep)]
+    last = figures.last_visits(turn.work, [rep.code for rep in reps], LAST_VISITS)
     shown = [visit for visits in last.values() for visit in visits]
     firm.outlets_by_code(turn.work, {visit.outlet for visit in shown if visit.outlet})
     evidence.notes(turn.work, [note for visit in shown for note in visit.ids("report")])

@@ -6,13 +6,15 @@ from datetime import date, datetime
 from handlers import out_of_reach
 from handlers.card import day_text
 from handlers.messages import Reply, Say
-from handlers.turn import queue, reachable
+from handlers.turn import outgoing, reachable
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
 from rules.visit import Outcome, State
-from storage import figures, people
+from storage import figures, outbox, people
 from storage.database import Work
 from storage.figures import Tally
+
+AT_A_TIME = 10
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
@@ -23,13 +25,16 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     if not groups:
         return 0
     counted = _Counted(staff, figures.tallies_on(work, day))
-    made = 0
-    for group in groups:
-        manager = by_code.get(group.employee)
-        if manager is None or not manager.active:
-            continue
-        reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
-        made += queue(work, group, reply, None, now, f"digest:{day}:{group.id}", "notice") is not None
+    made, waiting = 0, list(groups)
+    while waiting:  # a few at a time: the server ends a transaction from which it hears nothing for long
+        some, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
+        messages = []
+        for group in some:
+            manager = by_code.get(group.employee)
+            if manager is not None and manager.active:
+                reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
+                messages.append(outgoing(group, reply, None, now, f"digest:{day}:{group.id}", "notice"))
+        made += sum(number is not None for number in outbox.queue_each(work, messages))
     return made
 
 

@@ -6,12 +6,12 @@ from zoneinfo import ZoneInfo
 
 from handlers.card import window_say
 from handlers.messages import Choice, Reply, Say
-from handlers.turn import Turn, tell
+from handlers.turn import Turn, Word, tell_each
 from rules import follow_up
 from rules.follow_up import FollowUp, TodoState
 from rules.limits import Limits
 from rules.windows import Window
-from storage import firm, follow_ups, people
+from storage import firm, follow_ups
 from storage.database import Work
 from texts import LANGUAGES, load, plain
 
@@ -31,10 +31,9 @@ def remind(work: Work, now: datetime, limits: Limits) -> int:
     due = follow_ups.to_remind(work, now, since=since, most=AT_A_TIME, take=True)
     if not due:
         return 0
-    people.read_accounts(work, {todo.rep for todo in due})
-    firm.outlets_by_code(work, {todo.outlet for todo in due})
-    for todo in due:
-        tell(work, todo.rep, _reminder(work, todo, now, limits), now, f"todo:{todo.id}:{todo.postponed}", "reminder")
+    firm.signs(work, {todo.outlet for todo in due})
+    words = [Word(todo.rep, _reminder(work, todo, now, limits), f"todo:{todo.id}:{todo.postponed}") for todo in due]
+    tell_each(work, words, now, "reminder")
     follow_ups.reminded(work, [todo.id for todo in due], now)
     return len(due)
 

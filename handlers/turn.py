@@ -71,17 +71,18 @@ class Turn:
 
 def ask(work: Work, account: Account, reply: Reply, now: datetime) -> int:
     """Keep what is offered, so that a tap or a number can be told from a stale one."""
-    return people.ask(
-        work,
-        Question(
-            account=account.id,
-            about=reply.about,
-            subject=reply.subject,
-            step=reply.step,
-            options=tuple(choice.value for choice in reply.choices),
-            asked_at=now,
-            multi=reply.multi,
-        ),
+    return people.ask(work, _question(account, reply, now))
+
+
+def _question(account: Account, reply: Reply, now: datetime) -> Question:
+    return Question(
+        account=account.id,
+        about=reply.about,
+        subject=reply.subject,
+        step=reply.step,
+        options=tuple(choice.value for choice in reply.choices),
+        asked_at=now,
+        multi=reply.multi,
     )
 
 
@@ -98,44 +99,94 @@ def queue(
     cause: int | None = None,
 ) -> int | None:
     """Queue one message to one chat account. `cause`: see Outgoing."""
-    body = reply_to_plain(reply, question, account.language)
     return outbox.queue(
-        work,
-        Outgoing(
-            dedupe_key=dedupe_key,
-            channel=account.channel,
-            chat_ref=account.chat_ref,
-            intent=intent,
-            body=body if cause is None else {**body, "cause": cause},
-            made_at=now,
-            due_at=now,
-            account=account.id,
-            in_reply_to=in_reply_to,
-            not_after=not_after,
-        ),
+        work, outgoing(account, reply, question, now, dedupe_key, intent, in_reply_to, not_after, cause)
     )
+
+
+def outgoing(
+    account: Account,
+    reply: Reply,
+    question: int | None,
+    now: datetime,
+    dedupe_key: str,
+    intent: str,
+    in_reply_to: int | None = None,
+    not_after: datetime | None = None,
+    cause: int | None = None,
+) -> Outgoing:
+    """One message to one chat account, as it is queued."""
+    body = reply_to_plain(reply, question, account.language)
+    return Outgoing(
+        dedupe_key=dedupe_key,
+        channel=account.channel,
+        chat_ref=account.chat_ref,
+        intent=intent,
+        body=body if cause is None else {**body, "cause": cause},
+        made_at=now,
+        due_at=now,
+        account=account.id,
+        in_reply_to=in_reply_to,
+        not_after=not_after,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What is pushed to one employee; the key keeps it from being pushed twice."""
+
+    person: str
+    reply: Reply
+    dedupe_key: str
 
 
 def tell(
     work: Work, person: str, reply: Reply, now: datetime, dedupe_key: str, intent: str, *, group_too: bool = False
 ) -> list[int]:
-    """Push a message to every reachable account of an employee; the outbox rows made. An account that is a group reads
-    it only with `group_too`: an appeal or a 待办 is nobody else's business.
+    """Push a message to every reachable account of an employee; the outbox rows made. See `tell_each`."""
+    return tell_each(work, [Word(person, reply, dedupe_key)], now, intent, group_too=group_too)
 
-    A number typed next answers it, unless a visit is open: then numbers go on answering the visit's question.
+
+def tell_each(work: Work, words: Sequence[Word], now: datetime, intent: str, *, group_too: bool = False) -> list[int]:
+    """Push messages to every reachable account of their employees, in a few statements however many they are; the
+    outbox rows made. An account that is a group reads them only with `group_too`: an appeal or a 待办 is nobody else's
+    business.
+
+    A number typed next answers the last one asked, unless a visit is open: then numbers go on answering the visit's
+    question.
     """
-    made: list[int] = []
+    if not words:
+        return []
     with work.beyond(Errand.POST):
-        for account in reachable(people.accounts_of(work, person)):
-            if account.is_group and not group_too:
-                continue
-            number = ask(work, account, reply, now) if reply.choices else None
-            row = queue(work, account, reply, number, now, f"{dedupe_key}:{account.id}", intent)
-            if row is not None:
-                made.append(row)
-            if number is not None and account.current_visit is None:
-                people.save_account(work, replace(account, current_question=number))
-    return made
+        people.read_accounts(work, {word.person for word in words})
+        sent = [
+            (word, account)
+            for word in words
+            for account in reachable(people.accounts_of(work, word.person))
+            if group_too or not account.is_group
+        ]
+        asking = [(word, account) for word, account in sent if word.reply.choices]
+        asked = people.ask_each(work, [_question(account, word.reply, now) for word, account in asking])
+        number_of = {
+            (word.dedupe_key, account.id): number for (word, account), number in zip(asking, asked, strict=True)
+        }
+        queued = outbox.queue_each(
+            work,
+            [
+                outgoing(
+                    *(account, word.reply, number_of.get((word.dedupe_key, account.id)), now),
+                    *(f"{word.dedupe_key}:{account.id}", intent),
+                )
+                for word, account in sent
+            ],
+        )
+        answers = {
+            account.id: number
+            for (_, account), number in zip(asking, asked, strict=True)
+            if account.current_visit is None
+        }
+        people.await_answers(work, answers)
+    return [row for row in queued if row is not None]
 
 
 def reachable(accounts: Sequence[Account]) -> list[Account]:

@@ -96,9 +96,11 @@ def visits_of_day(
     return _lines(work, figures.visits_on(work, day, district=district, skip=skip, most=most))
 
 
-def last_visits(work: Work, rep: str, limit: int = 3) -> list[VisitLine]:
-    """A rep's latest visits, newest first."""
-    return _lines(work, figures.last_visits(work, rep, limit))
+def last_visits(work: Work, reps: Sequence[str], limit: int = 3) -> list[list[VisitLine]]:
+    """The latest visits of each of these reps, newest first."""
+    last = figures.last_visits(work, reps, limit)
+    lines = {line.visit.id: line for line in _lines(work, [visit for visits in last.values() for visit in visits])}
+    return [[lines[visit.id] for visit in last[rep]] for rep in reps]
 
 
 def visit_detail(work: Work, visit_id: int) -> VisitDetail | None:
@@ -206,9 +208,9 @@ def finding_of(work: Work, employee: Employee, alert_id: int, number: int) -> Fi
 
 
 def _lines(work: Work, found: Sequence[Visit]) -> list[VisitLine]:
-    staff = {person.code: person for person in people.staff(work)}
+    reps = people.employees(work, {visit.rep for visit in found})
     outlets = firm.outlets_by_code(work, {visit.outlet for visit in found if visit.outlet})
-    return [VisitLine(visit, staff[visit.rep], outlets.get(visit.outlet or "")) for visit in found]
+    return [VisitLine(visit, reps[visit.rep], outlets.get(visit.outlet or "")) for visit in found]
 
 
 def _place(work: Work, visit: Visit) -> Place | None:

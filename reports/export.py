@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -17,10 +17,10 @@ from storage.database import Work
 from texts import Texts
 
 if TYPE_CHECKING:
+    from openpyxl import Workbook
     from openpyxl.worksheet._write_only import WriteOnlyWorksheet
 
 WORKBOOK: Final = "全部.xlsx"
-_AS_IT_IS: Final = frozenset({int, float, type(None)})
 _MOST_ROWS = 1_048_576  # of a sheet, by the format; a CSV holds any number
 
 
@@ -75,10 +75,7 @@ def may_write(folder: Path, *, force: bool) -> None:
 def _write_all(
     work: Work, folder: Path, names: Known, progress: Callable[[str, int], None], *, only_csv: bool
 ) -> dict[str, int]:
-    from openpyxl import Workbook  # noqa: PLC0415  half a second, only here
-    from openpyxl.utils.exceptions import WorkbookAlreadySaved  # noqa: PLC0415
-
-    book = None if only_csv else Workbook(write_only=True)
+    book = None if only_csv else _workbook()
     counts: dict[str, int] = {}
     try:
         for table, read in all_tables().items():
@@ -88,11 +85,25 @@ def _write_all(
         if book is not None:
             book.save(folder / WORKBOOK)
     except BaseException:
-        for sheet in book.worksheets if book is not None else ():
-            with suppress(WorkbookAlreadySaved):
-                sheet.close()  # a sheet left open complains when it is thrown away
+        if book is not None:
+            _throw_away(book)
         raise
     return counts
+
+
+def _workbook() -> "Workbook":
+    from openpyxl import Workbook  # noqa: PLC0415  half a second, only here
+
+    return Workbook(write_only=True)
+
+
+def _throw_away(book: "Workbook") -> None:
+    """A sheet left open complains when it is thrown away."""
+    from openpyxl.utils.exceptions import WorkbookAlreadySaved  # noqa: PLC0415  as above
+
+    for sheet in book.worksheets:
+        with suppress(WorkbookAlreadySaved):
+            sheet.close()
 
 
 def _write_table(
@@ -101,14 +112,20 @@ def _write_table(
     if sheet is not None:
         sheet.freeze_panes = "A2"
         sheet.append(list(COLUMNS[table]))
-    with csv_file.open("w", encoding="utf-8-sig", newline="") as file:
+        rows = _also_into(sheet, rows)
+    with csv_file.open("w", encoding="utf-8", newline="", buffering=1 << 20) as file:
+        file.write("\ufeff")  # by which Excel knows UTF-8; the codec that writes it by itself is slow
         writer = csv.writer(file, quoting=CSV_QUOTING)
         writer.writerow(COLUMNS[table])
-        for number, row in enumerate(rows, 2):
-            # Numbers and what is not there the writer writes itself; they are half of all cells.
-            writer.writerow([cell if cell.__class__ in _AS_IT_IS else _csv_cell(cell) for cell in row])
-            if sheet is not None and number <= _MOST_ROWS:
-                sheet.append(list(_xlsx_cells(sheet, row)))
+        # Moments, days, numbers and what is not there the writer writes itself, as ISO has them.
+        writer.writerows([csv_cell(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+
+
+def _also_into(sheet: "WriteOnlyWorksheet", rows: Iterable[tuple[Cell, ...]]) -> Iterator[tuple[Cell, ...]]:
+    for number, row in enumerate(rows, 2):
+        if number <= _MOST_ROWS:
+            sheet.append(list(_xlsx_cells(sheet, row)))
+        yield row
 
 
 def _counted(rows: Iterable[tuple[Cell, ...]], table: str, counts: dict[str, int]) -> Iterator[tuple[Cell, ...]]:
@@ -116,16 +133,6 @@ def _counted(rows: Iterable[tuple[Cell, ...]], table: str, counts: dict[str, int
     for row in rows:
         counts[table] += 1
         yield row
-
-
-def _csv_cell(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return csv_cell(cell)
-    if isinstance(cell, datetime):
-        return cell.isoformat(" ", "seconds")
-    if isinstance(cell, date):
-        return cell.isoformat()
-    return "" if cell is None else str(cell)
 
 
 def _xlsx_cells(sheet: "WriteOnlyWorksheet", row: Iterable[Cell]) -> Iterator[object]:

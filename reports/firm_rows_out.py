@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -46,20 +46,24 @@ class Known:
     outlets: Mapping[str, str]
     products: Mapping[str, str]
     days: Span | None = None
+    words: dict[str, str] = field(default_factory=dict)  # those said before
 
     def word(self, key: str) -> str:
         """The word of a code; one that has no word is shown as it is."""
-        return self.texts.say(key) if self.texts.knows(key) else key.rpartition(".")[2]
+        word = self.words.get(key)
+        if word is None:
+            word = self.words[key] = self.texts.say(key) if self.texts.knows(key) else key.rpartition(".")[2]
+        return word
 
     def yes(self, value: object) -> str:
-        return self.texts.say("export.yes" if value else "export.no")
+        return self.word("export.yes" if value else "export.no")
 
     def local(self, at: datetime | None) -> datetime | None:
         """The firm's wall clock without a zone, which is all a spreadsheet knows."""
         return None if at is None else at.astimezone(self.zone).replace(tzinfo=None, microsecond=0)
 
     def joined(self, parts: Any) -> str:
-        return self.texts.say("between").join(str(part) for part in parts)
+        return self.word("between").join(str(part) for part in parts)
 
     def person(self, code: str | None) -> str:
         return self.staff.get(code or "", "")
@@ -135,7 +139,7 @@ def _outlets(work: Work, _known: Known) -> Rows:
     staff = people.staff(work)
     names = Counter(person.name for person in staff)
     reps = {person.code: person.name if names[person.name] == 1 else person.code for person in staff}
-    for item in firm.outlets(work):
+    for item in firm.each_outlet(work):
         lat, lon = (item.point.lat, item.point.lon) if item.point else (None, None)
         rep = reps.get(item.rep or "", "")
         yield (

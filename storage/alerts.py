@@ -3,12 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from rules.anomalies import Anomaly, Finding
-from storage.database import Work, insert
+from storage.database import INSERTS, Work, insert
+from storage.tables.columns import plain
 from storage.tables.managers import AlertRow, OccurrenceRow, ScheduleRow
+
+_ALERT = plain(AlertRow)
+_ONE = select(_ALERT).where(_ALERT.c.id == bindparam("row_id"))
+_OF_DAY = (
+    select(_ALERT)
+    .where(_ALERT.c.manager == bindparam("who"), _ALERT.c.local_day == bindparam("day"))
+    .order_by(_ALERT.c.id)
+)
+_ADD = {name: sql(_ALERT).on_conflict_do_nothing().returning(_ALERT.c.id) for name, sql in INSERTS.items()}
 
 MADE, LATE = "made", "late"  # what became of an occurrence
 
@@ -24,25 +35,19 @@ class Alert:
 
 def add(work: Work, manager: str, day: date, now: datetime, findings: Sequence[Finding]) -> int | None:
     """Keep one manager's alert of one day; None when it was made before."""
-    plain = [[item.rule.value, item.district, list(item.reps), item.days, list(item.visits)] for item in findings]
-    return work.session.execute(
-        insert(work, AlertRow)
-        .values(manager=manager, kind="daily", local_day=day, made_at=now, findings=plain)
-        .on_conflict_do_nothing()
-        .returning(AlertRow.id)
-    ).scalar_one_or_none()
+    kept = [[item.rule.value, item.district, list(item.reps), item.days, list(item.visits)] for item in findings]
+    added = work.run(_ADD[work.dialect], manager=manager, kind="daily", local_day=day, made_at=now, findings=kept)
+    number: int | None = added.scalar_one_or_none()
+    return number
 
 
 def load(work: Work, alert_id: int) -> Alert | None:
-    row = work.session.get(AlertRow, alert_id)
+    row = work.run(_ONE, row_id=alert_id).one_or_none()
     return None if row is None else _alert(row)
 
 
 def of_day(work: Work, manager: str, day: date) -> list[Alert]:
-    rows = work.session.scalars(
-        select(AlertRow).where(AlertRow.manager == manager, AlertRow.local_day == day).order_by(AlertRow.id)
-    )
-    return [_alert(row) for row in rows]
+    return [_alert(row) for row in work.run(_OF_DAY, who=manager, day=day)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +102,7 @@ def occurred(work: Work, schedule: str, day: date, due_at: datetime, outcome: st
     return fresh is not None
 
 
-def _alert(row: AlertRow) -> Alert:
+def _alert(row: Any) -> Alert:
     return Alert(
         manager=row.manager,
         local_day=row.local_day,

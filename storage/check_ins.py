@@ -4,16 +4,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import islice
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
 from rules.visit import State, Visit
 from storage import evidence, firm, visits
 from storage.database import Work
-from storage.many import among
+from storage.many import one_of
 from storage.tables.columns import plain
 from storage.tables.firm import EmployeeRow
 from storage.tables.visits import VisitRow
@@ -21,7 +20,25 @@ from storage.visits import visit_of
 
 _VISIT = plain(VisitRow)
 _TELLS_NOTHING = (PlaceKind.FORWARDED, PlaceKind.VENUE)
-_AT_A_TIME = 2_000
+_AT_A_TIME = 250  # reps
+_STANDS = _VISIT.c.state != State.VOID.value
+_REPS_OF = (
+    select(_VISIT.c.rep).where(_VISIT.c.local_day == bindparam("day")).group_by(_VISIT.c.rep).order_by(_VISIT.c.rep)
+)
+_OF_REPS = (
+    select(_VISIT)
+    .where(one_of(_VISIT.c.rep, "reps"), _VISIT.c.local_day == bindparam("day"), _STANDS)
+    .order_by(_VISIT.c.rep, _VISIT.c.opened_at, _VISIT.c.id)
+)
+_PERSON, _OTHER = plain(EmployeeRow), _VISIT.alias()
+_LATEST = (
+    select(_OTHER.c.id)
+    .where(_OTHER.c.rep == _PERSON.c.code, _OTHER.c.local_day < bindparam("day"), _OTHER.c.state != State.VOID.value)
+    .order_by(_OTHER.c.opened_at.desc(), _OTHER.c.id.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_LAST_BEFORE = select(_LATEST).where(one_of(_PERSON.c.code, "reps"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +56,14 @@ def closed_on(work: Work, day: date) -> Iterator[CheckIn]:
     """Every closed visit of a local day that has a place, a rep after another and each in the order they were opened.
     Read a part at a time, so that a day of any size fits into memory.
     """
-    reps = iter([row.rep for row in work.run(_reps_of(day))])
-    while some := list(islice(reps, _AT_A_TIME // 8)):
+    reps = iter([rep for (rep,) in work.run(_REPS_OF, day=day)])
+    while some := list(islice(reps, _AT_A_TIME)):
         yield from _of_reps(work, some, day)
         work.forget()
 
 
-def _reps_of(day: date) -> Any:
-    return select(_VISIT.c.rep).where(_VISIT.c.local_day == day).group_by(_VISIT.c.rep).order_by(_VISIT.c.rep)
-
-
 def _of_reps(work: Work, reps: Sequence[str], day: date) -> Iterator[CheckIn]:
-    query = (
-        select(_VISIT)
-        .where(among(work, _VISIT.c.rep, reps), _VISIT.c.local_day == day, _VISIT.c.state != State.VOID.value)
-        .order_by(_VISIT.c.rep, _VISIT.c.opened_at, _VISIT.c.id)
-    )
-    today = [visit_of(row) for row in work.run(query)]
+    today = [visit_of(row) for row in work.run(_OF_REPS, reps=reps, day=day)]
     earlier = _last_before(work, reps, day)
     every = [*today, *earlier.values()]
     places = evidence.places(work, {number for visit in every if (number := _place_id(visit)) is not None})
@@ -75,15 +83,7 @@ def _of_reps(work: Work, reps: Sequence[str], day: date) -> Iterator[CheckIn]:
 
 def _last_before(work: Work, reps: Sequence[str], day: date) -> dict[str, Visit]:
     """The latest visit of each rep before a day: one look into the index for each."""
-    person, other = plain(EmployeeRow), _VISIT.alias()
-    latest = (
-        select(other.c.id)
-        .where(other.c.rep == person.c.code, other.c.local_day < day, other.c.state != State.VOID.value)
-        .order_by(other.c.opened_at.desc(), other.c.id.desc())
-        .limit(1)
-        .scalar_subquery()
-    )
-    found = [number for (number,) in work.run(select(latest).where(among(work, person.c.code, reps))) if number]
+    found = [number for (number,) in work.run(_LAST_BEFORE, reps=reps, day=day) if number]
     return {visit.rep: visit for visit in visits.by_ids(work, found).values()}
 
 

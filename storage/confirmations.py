@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, Subquery, func, insert, select
+from sqlalchemy import ColumnElement, and_, exists, func, insert, select, true
 
 from rules.confirmations import Settled, Tally, Verdict
 from storage.database import Work
 from storage.tables.columns import plain
 from storage.tables.visits import ConfirmationRow, VisitChangeRow
 
-_KEEP = insert(plain(ConfirmationRow))
+_SETTLED, _CHANGE = plain(ConfirmationRow), plain(VisitChangeRow)
+_LATER = _SETTLED.alias("later")
+_KEEP = insert(_SETTLED)
 _WRONG = (Verdict.CORRECTED.value, Verdict.REMOVED.value)
 
 
@@ -55,12 +57,16 @@ def keep(work: Work, change: int, at: datetime, items: Sequence[Settled]) -> Non
 
 def tallies(work: Work, since: datetime | None = None, until: datetime | None = None) -> list[Tally]:
     """How often each rule was right among the items settled in [since, until), by field and rule."""
-    latest = _latest(since, until)
-    counted = work.session.execute(
-        select(latest.c.field, latest.c.rule, latest.c.verdict, func.count())
-        .where(latest.c.nth == 1)
-        .group_by(latest.c.field, latest.c.rule, latest.c.verdict)
+    newest_first = func.row_number().over(
+        partition_by=(_SETTLED.c.visit, _SETTLED.c.field, _SETTLED.c.item), order_by=_SETTLED.c.id.desc()
     )
+    latest = (
+        select(_SETTLED.c.field, _SETTLED.c.rule, _SETTLED.c.verdict, newest_first.label("nth"))
+        .where(_holds(_SETTLED), _within(_SETTLED, since, until))
+        .subquery()
+    )
+    alike = (latest.c.field, latest.c.rule, latest.c.verdict)
+    counted: list[Any] = list(work.run(select(*alike, func.count()).where(latest.c.nth == 1).group_by(*alike)))
     found: dict[tuple[str, str], dict[str, int]] = {}
     for field, rule, verdict, count in counted:
         found.setdefault((field, rule), {})[verdict] = count
@@ -71,36 +77,38 @@ def mistakes(
     work: Work, field: str, rule: str, since: datetime | None = None, until: datetime | None = None, limit: int = 3
 ) -> list[Mistake]:
     """The latest wrong proposals of one rule, newest first."""
-    latest = _latest(since, until)
-    rows = work.session.scalars(
-        select(ConfirmationRow)
-        .join(latest, latest.c.id == ConfirmationRow.id)
-        .where(latest.c.nth == 1, latest.c.verdict.in_(_WRONG), latest.c.field == field, latest.c.rule == rule)
-        .order_by(ConfirmationRow.id.desc())
-        .limit(limit)
-    )
-    return [Mistake(row.visit, row.at, row.field, row.rule, row.quote, row.proposed, row.confirmed) for row in rows]
-
-
-def _latest(since: datetime | None, until: datetime | None) -> Subquery:
-    """Everything settled in a span whose change still holds; `nth` 1 is the latest verdict on an item."""
-    newest_first = func.row_number().over(
-        partition_by=(ConfirmationRow.visit, ConfirmationRow.field, ConfirmationRow.item),
-        order_by=ConfirmationRow.id.desc(),
-    )
-    query: Select[Any] = (
-        select(
-            ConfirmationRow.id,
-            ConfirmationRow.field,
-            ConfirmationRow.rule,
-            ConfirmationRow.verdict,
-            newest_first.label("nth"),
+    found: list[Any] = []
+    for verdict in _WRONG:  # each from the end of its part of the index, however many there are
+        query = (
+            select(_SETTLED)
+            .where(_SETTLED.c.field == field, _SETTLED.c.rule == rule, _SETTLED.c.verdict == verdict)
+            .where(_holds(_SETTLED), _within(_SETTLED, since, until), ~_settled_again(since, until))
+            .order_by(_SETTLED.c.id.desc())
+            .limit(limit)
         )
-        .join(VisitChangeRow, VisitChangeRow.id == ConfirmationRow.change)
-        .where(VisitChangeRow.undone_at.is_(None))
+        found += work.run(query)
+    newest = sorted(found, key=lambda row: row.id, reverse=True)[:limit]
+    return [Mistake(row.visit, row.at, row.field, row.rule, row.quote, row.proposed, row.confirmed) for row in newest]
+
+
+def _holds(settled: Any) -> ColumnElement[bool]:
+    """That the change which settled it was not taken back. Those that were are few, and have an index of their own."""
+    return ~exists().where(_CHANGE.c.id == settled.c.change, _CHANGE.c.undone_at.is_not(None))
+
+
+def _within(settled: Any, since: datetime | None, until: datetime | None) -> ColumnElement[bool]:
+    """[since, until), as far as they are given."""
+    bounds = [] if since is None else [settled.c.at >= since]
+    return and_(true(), *bounds, *([] if until is None else [settled.c.at < until]))
+
+
+def _settled_again(since: datetime | None, until: datetime | None) -> ColumnElement[bool]:
+    """That a later verdict on the same item holds in the same span."""
+    return exists().where(
+        _LATER.c.visit == _SETTLED.c.visit,
+        _LATER.c.field == _SETTLED.c.field,
+        _LATER.c.item == _SETTLED.c.item,
+        _LATER.c.id > _SETTLED.c.id,
+        _holds(_LATER),
+        _within(_LATER, since, until),
     )
-    if since is not None:
-        query = query.where(ConfirmationRow.at >= since)
-    if until is not None:
-        query = query.where(ConfirmationRow.at < until)
-    return query.subquery()

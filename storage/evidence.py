@@ -11,6 +11,7 @@ from rules.evidence import Photo, Place, PlaceKind
 from rules.places import Point
 from storage import photo_pieces
 from storage.database import Work, insert_one
+from storage.many import one_of
 from storage.tables.columns import plain
 from storage.tables.visits import AppealRow, NoteRow, PhotoRow, PlaceRow
 
@@ -21,11 +22,13 @@ _ADD_PLACE, _ADD_PHOTO, _ADD_NOTE = insert(_PLACE), insert(_PHOTO), insert(_NOTE
 # (of several numbers, of one): the latter is most of them, and its statement is the same each time.
 _PLACES, _PHOTOS, _NOTES = (
     (
-        select(table).where(table.c.id.in_(bindparam("ids", expanding=True))),
+        select(table).where(one_of(table.c.id, "ids")),
         select(table).where(table.c.id == bindparam("row_id")),
     )
     for table in (_PLACE, _PHOTO, _NOTE)
 )
+
+_KINDS = {kind.value: kind for kind in PlaceKind}
 
 BY_CHANNEL = "channel"  # the engine of words that the channel itself recognised
 
@@ -268,7 +271,7 @@ def decide_appeal(work: Work, appeal_id: int, state: str, by: str, now: datetime
 def _place(row: Any) -> Place:
     return Place(
         point=Point(row.lat, row.lon),
-        kind=PlaceKind(row.kind),
+        kind=_KINDS[row.kind],
         at=row.at,
         raw=Point(row.raw_lat, row.raw_lon),
         datum="gcj02" if row.datum == "gcj02" else "wgs84",

@@ -1,18 +1,20 @@
 """Read-only questions about the firm's work, answered within the scope of the unit of work."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from rules.evidence import Level
 from rules.visit import Outcome, State, Visit
 from storage import people, visits
 from storage.database import Work
-from storage.many import among
+from storage.many import among, one_of
 from storage.tables.columns import plain
-from storage.tables.firm import OutletRow
+from storage.tables.firm import EmployeeRow, OutletRow
 from storage.tables.visits import NoteRow, PhotoRow, VisitRow
 
 _VISIT = plain(VisitRow)
@@ -77,11 +79,26 @@ def visit(work: Work, visit_id: int) -> Visit | None:
     return None if row is None else visits.visit_of(row)
 
 
-def last_visits(work: Work, rep: str, limit: int = 3) -> list[Visit]:
-    """A rep's latest visits, open ones too, newest first."""
-    query = select(_VISIT).where(VisitRow.rep == rep, VisitRow.state != State.VOID.value)
-    newest = query.order_by(VisitRow.opened_at.desc(), VisitRow.id.desc()).limit(limit)
-    return [visits.visit_of(row) for row in work.run(newest)]
+def last_visits(work: Work, reps: Collection[str], limit: int = 3) -> dict[str, list[Visit]]:
+    """The latest visits of each of these reps, open ones too, newest first; who has none is there with none."""
+    latest: list[Any] = list(work.run(_latest(limit), reps=reps))
+    found = visits.by_ids(work, [number for _, *numbers in latest for number in numbers if number is not None])
+    last = {rep: [found[number] for number in numbers if number in found] for rep, *numbers in latest}
+    return {rep: last.get(rep, []) for rep in reps}
+
+
+@cache
+def _latest(limit: int) -> Select[Any]:
+    """(rep, the numbers of the latest visits): a look into the index for each, where a window would read them all."""
+    person = plain(EmployeeRow)
+    newest = (
+        select(_VISIT.c.id)
+        .where(_VISIT.c.rep == person.c.code, _VISIT.c.state != State.VOID.value)
+        .order_by(_VISIT.c.opened_at.desc(), _VISIT.c.id.desc())
+        .limit(1)
+    )
+    nth = (newest.offset(number).scalar_subquery().label(f"visit_{number}") for number in range(limit))
+    return select(person.c.code, *nth).where(one_of(person.c.code, "reps"))
 
 
 def photo_file(work: Work, photo_id: int) -> FileOf | None:

@@ -1,6 +1,6 @@
 """Outlets, products and competitors."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from math import cos, radians
 from typing import Any
@@ -13,7 +13,7 @@ from rules.people import Errand
 from rules.places import Point
 from rules.products import Competitor, Product
 from storage.database import INSERTS, Work
-from storage.many import among
+from storage.many import one_of
 from storage.tables.columns import plain
 from storage.tables.firm import CompetitorRow, OutletRow, ProductRow, RevisionRow
 from storage.tables.visits import FollowUpRow
@@ -22,7 +22,9 @@ METRES_A_DEGREE = 111_195.0  # of latitude, on the sphere that rules.places meas
 
 _OUTLET, _REVISIONS = plain(OutletRow), plain(RevisionRow)
 _ONE = select(_OUTLET).where(_OUTLET.c.code == bindparam("wanted"))
-_CODED = select(_OUTLET).where(_OUTLET.c.code.in_(bindparam("codes", expanding=True))).order_by(_OUTLET.c.code)
+_ALL = select(_OUTLET).order_by(_OUTLET.c.code)
+_NAMES = select(_OUTLET.c.code, _OUTLET.c.name).order_by(_OUTLET.c.code)
+_CODED = select(_OUTLET).where(one_of(_OUTLET.c.code, "codes")).order_by(_OUTLET.c.code)
 _CODES_OF = select(_OUTLET.c.code).where(_OUTLET.c.rep == bindparam("who")).order_by(_OUTLET.c.code)
 _AROUND = (
     select(_OUTLET)
@@ -56,10 +58,14 @@ def outlets(work: Work, reps: Collection[str] | None = None) -> list[Outlet]:
     return [_outlet(row) for row in work.run(query)]
 
 
+def each_outlet(work: Work) -> Iterator[Outlet]:
+    """All outlets, however many, one after another."""
+    return map(_outlet, work.stream(_ALL))
+
+
 def outlet_names(work: Work) -> dict[str, str]:
     """Every outlet's name by its code."""
-    rows = work.run(select(_OUTLET.c.code, _OUTLET.c.name).order_by(_OUTLET.c.code))
-    return {row.code: row.name for row in rows}
+    return {code: name for code, name in work.stream(_NAMES)}
 
 
 def codes_of(work: Work, rep: str) -> list[str]:
@@ -137,8 +143,7 @@ def outlets_by_code(work: Work, codes: Collection[str]) -> dict[str, Outlet]:
     """Those that there are; whoever asks for one of them afterwards finds it read."""
     if not codes:
         return {}
-    rows = work.run(select(_OUTLET).where(among(work, _OUTLET.c.code, codes)).order_by(_OUTLET.c.code))
-    found = {row.code: _outlet(row) for row in rows}
+    found = {row.code: _outlet(row) for row in work.run(_CODED, codes=codes)}
     work.memo.update({("outlet", code): outlet for code, outlet in found.items()})
     return found
 

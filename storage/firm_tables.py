@@ -28,7 +28,7 @@ from storage.visits import from_plain, visit_of
 
 TableName = Literal["visit", "visit_change", "place", "photo", "note", "follow_up", "appeal", "alert", "confirmation"]
 
-_AT_A_TIME = 500
+_VISIT = plain(VisitRow)
 _TABLES: dict[TableName, type[Base]] = {
     "visit": VisitRow,
     "visit_change": VisitChangeRow,
@@ -74,11 +74,11 @@ class Span:
         return and_(column >= begins, column < datetime.combine(self.last + timedelta(days=1), time(), self.zone))
 
     def holds_visit(self, column: Any) -> ColumnElement[bool]:
-        return column.in_(select(VisitRow.id).where(self.holds_day(VisitRow.local_day)))  # type: ignore[no-any-return]
+        return column.in_(select(_VISIT.c.id).where(self.holds_day(_VISIT.c.local_day)))  # type: ignore[no-any-return]
 
 
 def _in_span(table: TableName, span: Span) -> ColumnElement[bool]:
-    columns = _TABLES[table].__table__.c
+    columns = plain(_TABLES[table]).c
     if "local_day" in columns:
         return span.holds_day(columns.local_day)
     return span.holds_visit(columns.visit) if "visit" in columns else span.holds_moment(columns.at)
@@ -86,32 +86,32 @@ def _in_span(table: TableName, span: Span) -> ColumnElement[bool]:
 
 def rows(work: Work, table: TableName, span: Span | None = None) -> Iterator[Mapping[str, Any]]:
     """Every row of a table (or of some days) by column name, oldest first."""
-    source = _TABLES[table].__table__
-    query = select(source).order_by(source.c.id).execution_options(yield_per=_AT_A_TIME)
-    for row in work.session.execute(query if span is None else query.where(_in_span(table, span))).mappings():
-        yield dict(row)
+    source = plain(_TABLES[table])
+    query = select(source).order_by(source.c.id)
+    for row in work.stream(query if span is None else query.where(_in_span(table, span))):
+        yield row._asdict()
 
 
 def visits(work: Work, span: Span | None = None) -> Iterator[tuple[date, Visit]]:
     """(local day, visit) of every visit, oldest first, undone ones too."""
-    query = select(plain(VisitRow)).order_by(VisitRow.id).execution_options(yield_per=_AT_A_TIME)
-    for row in work.session.execute(query if span is None else query.where(_in_span("visit", span))):
+    query = select(_VISIT).order_by(_VISIT.c.id)
+    for row in work.stream(query if span is None else query.where(_in_span("visit", span))):
         yield row.local_day, visit_of(row)
 
 
 def changes(work: Work, span: Span | None = None) -> Iterator[Change]:
     """Every change of every visit, oldest first."""
+    change, account = plain(VisitChangeRow), plain(AccountRow)
     query = (
-        select(VisitChangeRow, AccountRow.employee)
-        .outerjoin(AccountRow, AccountRow.id == VisitChangeRow.account)
-        .order_by(VisitChangeRow.id)
-        .execution_options(yield_per=_AT_A_TIME)
+        select(change.c.visit, change.c.at, account.c.employee, change.c.before, change.c.after, change.c.undone_at)
+        .outerjoin(account, account.c.id == change.c.account)
+        .order_by(change.c.id)
     )
-    for row, by in work.session.execute(query if span is None else query.where(_in_span("visit_change", span))):
+    for row in work.stream(query if span is None else query.where(_in_span("visit_change", span))):
         yield Change(
             visit=row.visit,
             at=row.at,
-            by=by,
+            by=row.employee,
             before=None if row.before is None else from_plain(row.before),
             after=from_plain(row.after),
             undone=row.undone_at is not None,

@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,13 +12,15 @@ from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
-from storage.many import among
+from storage.many import one_of
 from storage.tables.columns import plain
 from storage.tables.firm import EmployeeRow
 from storage.tables.people import AccountRow, InviteRow, QuestionRow, UnreachableRow
 
 _ACCOUNTS, _EMPLOYEES, _QUESTIONS = plain(AccountRow), plain(EmployeeRow), plain(QuestionRow)
 _EMPLOYEE_CODED = select(_EMPLOYEES).where(_EMPLOYEES.c.code == bindparam("who"))
+_EMPLOYEES_CODED = select(_EMPLOYEES).where(one_of(_EMPLOYEES.c.code, "codes")).order_by(_EMPLOYEES.c.code)
+_STAFF = select(_EMPLOYEES).order_by(_EMPLOYEES.c.code)
 _ACCOUNT = select(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
 _ACCOUNT_OF = (
     select(_ACCOUNTS, _EMPLOYEES)
@@ -26,6 +28,7 @@ _ACCOUNT_OF = (
     .where(_ACCOUNTS.c.channel == bindparam("where"), _ACCOUNTS.c.user_ref == bindparam("who"))
 )
 _ACCOUNTS_OF = select(_ACCOUNTS).where(_ACCOUNTS.c.employee == bindparam("who")).order_by(_ACCOUNTS.c.id)
+_ACCOUNTS_OF_MANY = select(_ACCOUNTS).where(one_of(_ACCOUNTS.c.employee, "employees")).order_by(_ACCOUNTS.c.id)
 _NEW_ACCOUNT = core_insert(_ACCOUNTS)
 _CHANGE_ACCOUNT = update(_ACCOUNTS).where(_ACCOUNTS.c.id == bindparam("row_id"))
 _LOST = plain(UnreachableRow)
@@ -33,6 +36,8 @@ _REACHED = delete(_LOST).where(_LOST.c.account == bindparam("row_id"))
 _WHY_NOT_REACHED = update(_LOST).where(_LOST.c.account == bindparam("row_id")).values(why=bindparam("reason"))
 _CHANGEABLE = ("chat_ref", "language", "reachable", "current_visit", "current_question", "expects")
 _QUESTION = core_insert(_QUESTIONS)
+_QUESTIONS_ASKED = core_insert(_QUESTIONS).returning(_QUESTIONS.c.id, sort_by_parameter_order=True)
+_AWAIT = _CHANGE_ACCOUNT.values(current_question=bindparam("asked"))
 _QUESTION_ASKED = select(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id"))
 _ANSWERED = update(_QUESTIONS).where(_QUESTIONS.c.id == bindparam("row_id")).values(answered_at=bindparam("at"))
 
@@ -73,6 +78,8 @@ class Question:
     id: int = 0
 
 
+_ROLES = {role.value: role for role in Role}
+
 GROUPS = "wecom_group"  # the channel whose accounts are groups of people; each belongs to a manager
 _NAMED_IN_IMPORT = {
     "wecom": select(_EMPLOYEES).where(_EMPLOYEES.c.wecom == bindparam("who"), _EMPLOYEES.c.active).limit(2)
@@ -83,7 +90,7 @@ def staff(work: Work) -> list[Employee]:
     """Everybody, by 工号; read once in a transaction."""
     if "staff" not in work.memo:
         work.flush()
-        work.memo["staff"] = [_employee(row) for row in work.run(select(_EMPLOYEES).order_by(_EMPLOYEES.c.code))]
+        work.memo["staff"] = [_employee(row) for row in work.run(_STAFF)]
     return list(work.memo["staff"])
 
 
@@ -94,6 +101,15 @@ def employee(work: Work, code: str) -> Employee | None:
         work.memo[key] = None if row is None else _employee(row)
     found: Employee | None = work.memo[key]
     return found
+
+
+def employees(work: Work, codes: Collection[str]) -> dict[str, Employee]:
+    """Those of these codes that there are, by code; for a few of many, where `staff` reads everybody."""
+    lacking = [code for code in codes if ("employee", code) not in work.memo]
+    if lacking:
+        found = {row.code: _employee(row) for row in work.run(_EMPLOYEES_CODED, codes=lacking)}
+        work.memo.update({("employee", code): found.get(code) for code in lacking})
+    return {code: known for code in codes if (known := work.memo["employee", code]) is not None}
 
 
 def employee_named(work: Work, name_or_code: str) -> Employee | None:
@@ -188,8 +204,7 @@ def accounts_of(work: Work, employee_code: str) -> list[Account]:
 def read_accounts(work: Work, employees: Collection[str]) -> None:
     """Read the accounts of many at once, for whoever asks `accounts_of` for each of them in this transaction."""
     found: dict[str, list[int]] = {code: [] for code in employees}
-    query = select(_ACCOUNTS).where(among(work, _ACCOUNTS.c.employee, found)).order_by(_ACCOUNTS.c.id)
-    for row in work.run(query):
+    for row in work.run(_ACCOUNTS_OF_MANY, employees=list(found)):
         found[row.employee].append(_read(work, row).id)
     work.memo.update({("accounts of", code): numbers for code, numbers in found.items()})
 
@@ -237,6 +252,7 @@ def save_account(work: Work, kept: Account) -> None:
 
 
 def set_reachable(work: Work, account_id: int, reachable: bool) -> None:
+    work.memo.pop("unreachable", None)
     save_account(work, replace(account_by_id(work, account_id), reachable=reachable))
     if reachable:
         work.run(_REACHED, row_id=account_id)
@@ -251,14 +267,18 @@ def out_of_reach(work: Work, account_id: int, why: str, now: datetime) -> None:
 
 
 def unreachable(work: Work) -> list[tuple[Account, str, datetime]]:
-    """Every account that nothing arrives at, why, and since when."""
+    """Every account that nothing arrives at, why, and since when; read once in a transaction."""
+    known: list[tuple[Account, str, datetime]] | None = work.memo.get("unreachable")
+    if known is not None:
+        return known
     rows = work.run(
         select(_ACCOUNTS, _LOST.c.why, _LOST.c.since)
         .join(_LOST, _LOST.c.account == _ACCOUNTS.c.id)
         .where(_ACCOUNTS.c.reachable.is_(False))
         .order_by(_ACCOUNTS.c.id)
     )
-    return [(_read(work, row), row.why, row.since) for row in rows]
+    found = work.memo["unreachable"] = [(_read(work, row), row.why, row.since) for row in rows]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +342,31 @@ def ask(work: Work, question: Question) -> int:
     )
 
 
+def ask_each(work: Work, questions: Sequence[Question]) -> list[int]:
+    """As `ask` for each of several; their numbers in the same order."""
+    rows = [
+        {
+            "account": question.account,
+            "about": question.about,
+            "subject": question.subject,
+            "step": question.step,
+            "options": list(question.options),
+            "multi": question.multi,
+            "asked_at": question.asked_at,
+        }
+        for question in questions
+    ]
+    return [row.id for row in work.run_each(_QUESTIONS_ASKED, rows)]
+
+
+def await_answers(work: Work, asked: Mapping[int, int]) -> None:
+    """Note for accounts the question that a number typed next answers."""
+    rows = [{"row_id": account, "asked": number} for account, number in asked.items()]
+    work.run_each(_AWAIT, rows)
+    for account, number in asked.items():
+        work.memo["account", account] = replace(account_by_id(work, account), current_question=number)
+
+
 def question(work: Work, question_id: int, account_id: int) -> Question | None:
     """A question this account was asked; somebody else's is not found."""
     known: Question | None = work.memo.get(("question", question_id))
@@ -358,8 +403,8 @@ def _employee(row: Any) -> Employee:
     return Employee(
         code=row.code,
         name=row.name,
-        role=Role(row.role),
-        districts=tuple(str(district) for district in row.districts),
+        role=_ROLES[row.role],
+        districts=tuple(map(str, row.districts)),
         manager=row.manager,
         active=row.active,
         wecom=row.wecom,

@@ -5,6 +5,7 @@ served as always. Left out is what it does anew for every execution around that:
 the parameters, a context and a result with metadata, which cost more than the database does.
 """
 
+import itertools
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +17,8 @@ from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.exc import CompileError, DBAPIError, MultipleResultsFound, NoResultFound
 
 from storage.scope import DISTRICTS, WHO
+
+_NUMBERS = itertools.count(1)
 
 
 class Rows:
@@ -105,6 +108,7 @@ class Plan:
         if len(set(keys)) != len(keys) or not all(key.isidentifier() and not key.startswith("_") for key in keys):
             raise Unplanned
         self._row: Any = namedtuple("Row", keys, rename=True) if keys else None
+        self.returns = bool(keys)
         self._types = [column.type.dialect_impl(dialect) for column in columns]
         self._readers: list[tuple[int, Any]] | None = None  # known once the driver says what it gives
 
@@ -112,8 +116,8 @@ class Plan:
         """Every parameter of the statement, those it brings along too."""
         return {**self._given, **values}
 
-    def _prepared(self, values: dict[str, Any]) -> dict[str, Any] | list[Any]:
-        """As the driver takes them."""
+    def _turned(self, values: dict[str, Any]) -> dict[str, Any] | list[Any]:
+        """Every parameter as the driver takes it."""
         given = {**self._given, **values}
         for name, turn in self._turns:
             given[name] = turn(given[name])
@@ -121,7 +125,7 @@ class Plan:
 
     def run_each(self, connection: Connection, driver: Any, rows: list[dict[str, Any]]) -> None:
         """For each of several sets of values, whatever it finds."""
-        prepared = [self._prepared(values) for values in rows]
+        prepared = [self._turned(values) for values in rows]
         try:
             with closing(driver.cursor()) as cursor:
                 cursor.executemany(self.sql, prepared)
@@ -129,9 +133,8 @@ class Plan:
             self._raise(connection, trouble)
 
     def run(self, connection: Connection, driver: Any, values: dict[str, Any]) -> Rows:
-        prepared = self._prepared(values)
         try:
-            cursor = driver.execute(self.sql, prepared)
+            cursor = driver.execute(self.sql, self._turned(values))
             if self._by_driver:
                 return Rows([], cursor.lastrowid)
             found = cursor.fetchall() if cursor.description is not None else []
@@ -139,18 +142,37 @@ class Plan:
             self._raise(connection, trouble)
         if self._by_server:
             return Rows([], found[0][0] if found else None)  # a table may number nothing
-        row, readers = self._row, self._readers
-        if row is None:
+        if self._row is None:
             return Rows(found)
+        return Rows(self._made(connection, cursor.description, found))
+
+    def stream(self, connection: Connection, driver: Any, values: dict[str, Any], at_a_time: int) -> Iterator[Any]:
+        """The rows of a query, so many at a time. On PostgreSQL by a cursor of the server."""
+        given = self._turned(values)
+        try:
+            with closing(driver.cursor(*self._server_side())) as cursor:
+                cursor.execute(self.sql, given)
+                while found := cursor.fetchmany(at_a_time):
+                    yield from self._made(connection, cursor.description, found)
+        except self._error as trouble:
+            self._raise(connection, trouble)
+
+    def _server_side(self) -> tuple[str, ...]:
+        """What makes a cursor one of the server, where there is a server: a name of its own."""
+        return () if self._order is not None else (f"rows_{next(_NUMBERS)}",)
+
+    def _made(self, connection: Connection, description: Any, found: list[Any]) -> list[Any]:
+        """Rows as SQLAlchemy would give them."""
+        row, readers = self._row, self._readers
         if readers is None:
-            readers = self._readers = self._found_readers(connection.dialect, cursor.description)
+            readers = self._readers = self._found_readers(connection.dialect, description)
         made = []
         for raw in found:
             fields = list(raw)
             for at, read in readers:
                 fields[at] = read(fields[at])
             made.append(row._make(fields))
-        return Rows(made)
+        return made
 
     def _found_readers(self, dialect: Dialect, description: Any) -> list[tuple[int, Any]]:
         found = [kind.result_processor(dialect, given[1]) for kind, given in zip(self._types, description, strict=True)]
@@ -172,14 +194,17 @@ class Plans:
     def __init__(self) -> None:
         self._known: WeakKeyDictionary[Any, dict[tuple[int, tuple[str, ...]], Plan | None]] = WeakKeyDictionary()
 
-    def of(self, statement: Executable, dialect: Dialect, names: tuple[str, ...]) -> Plan | None:
+    def of(
+        self, statement: Executable, dialect: Dialect, names: tuple[str, ...], *, at_once: bool = False
+    ) -> Plan | None:
         """The plan of a statement that comes for the second time; None for others: one that is built anew each time
-        would be compiled each time.
+        would be compiled each time. `at_once`: also the first time, for one that finds very much.
         """
         known = self._known.get(statement)
         if known is None:
-            self._known[statement] = {}
-            return None
+            known = self._known[statement] = {}
+            if not at_once:
+                return None
         key = (id(dialect), names)
         if key not in known:
             try:

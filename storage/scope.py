@@ -6,7 +6,7 @@ outside is not there, for whatever the query does with it: joins, aliases, count
 same condition, a row to be written is looked at before it is. Without a scope such a table raises NoScope. SQLAlchemy
 keeps compiled statements by dialect, so a statement is spelt once for each reach; whose scope it is, is a parameter.
 
-On PostgreSQL the policies of migration 0012 are a second wall of the same course, which raw SQL meets too.
+On PostgreSQL the policies of migration 0013 are a second wall of the same course, which raw SQL meets too.
 """
 
 import copy
@@ -38,25 +38,21 @@ class OutOfScope(Exception):
 # --- what a scope holds -----------------------------------------------------------------------------------------------
 
 # {t} is the table as it is called where the condition stands. {who} and {districts} are the scope's values; {D} is the
-# set of districts, and {team} whether the employee {code} has one of them.
-_VISIT = (
-    "(CASE WHEN {t}.outlet IS NULL THEN "
-    "EXISTS (SELECT 1 FROM employee AS z_e WHERE z_e.code = {t}.rep AND {team}) "
-    "ELSE EXISTS (SELECT 1 FROM outlet AS z_o WHERE z_o.code = {t}.outlet AND z_o.district IN {D}) END)"
-)
-_OF_TEAM_VISIT = "EXISTS (SELECT 1 FROM visit AS z_v WHERE z_v.id = {t}.visit AND " + _VISIT.replace("{t}", "z_v") + ")"
-_OWN_QUESTION = "EXISTS (SELECT 1 FROM account AS z_a WHERE z_a.id = {t}.account AND z_a.employee = {who})"
-_EVIDENCE = (
-    "({t}.visit IS NULL AND EXISTS (SELECT 1 FROM employee AS z_e WHERE z_e.code = {t}.rep AND {team})"
-    " OR " + _OF_TEAM_VISIT + ")"
-)
+# set of districts, and {team} whether the employee {code} has one of them. A row is looked up by its key in a subselect
+# that gives one value: in place of EXISTS the server may read the whole other table, to ask about three rows.
+_HAS_TEAM = "(SELECT {team} FROM employee AS z_e WHERE z_e.code = {t}.rep)"
+_AT_TEAM_OUTLET = "(SELECT z_o.district FROM outlet AS z_o WHERE z_o.code = {t}.outlet) IN {D}"
+_VISIT = "(CASE WHEN {t}.outlet IS NULL THEN " + _HAS_TEAM + " ELSE " + _AT_TEAM_OUTLET + " END)"
+_OF_TEAM_VISIT = "(SELECT " + _VISIT.replace("{t}", "z_v") + " FROM visit AS z_v WHERE z_v.id = {t}.visit)"
+_OWN_QUESTION = "(SELECT z_a.employee FROM account AS z_a WHERE z_a.id = {t}.account) = {who}"
+_EVIDENCE = "(CASE WHEN {t}.visit IS NULL THEN " + _HAS_TEAM + " ELSE " + _OF_TEAM_VISIT + " END)"
 _AUDIT = "({t}.who = {who} OR {concerned})"
 
 _CONDITIONS: Final[dict[str, dict[Reach, str]]] = {
     "outlet": {Reach.OWN: "{t}.rep = {who}", Reach.TEAM: "{t}.district IN {D}"},
     "visit": {Reach.OWN: "{t}.rep = {who}", Reach.TEAM: _VISIT},
     "visit_change": {
-        Reach.OWN: "EXISTS (SELECT 1 FROM visit AS z_v WHERE z_v.id = {t}.visit AND z_v.rep = {who})",
+        Reach.OWN: "(SELECT z_v.rep FROM visit AS z_v WHERE z_v.id = {t}.visit) = {who}",
         Reach.TEAM: _OF_TEAM_VISIT,
     },
     "confirmation": {Reach.OWN: "{t}.rep = {who}", Reach.TEAM: _OF_TEAM_VISIT},
@@ -72,13 +68,12 @@ _CONDITIONS: Final[dict[str, dict[Reach, str]]] = {
     "appeal": {Reach.OWN: "{t}.rep = {who}", Reach.TEAM: _OF_TEAM_VISIT},
     "follow_up": {
         Reach.OWN: "{t}.rep = {who}",
-        Reach.TEAM: "EXISTS (SELECT 1 FROM outlet AS z_o WHERE z_o.code = {t}.outlet AND z_o.district IN {D})",
+        Reach.TEAM: _AT_TEAM_OUTLET,
     },
     "alert": {Reach.OWN: "{t}.manager = {who}", Reach.TEAM: "{t}.manager = {who}"},
     "account": {
         Reach.OWN: "{t}.employee = {who}",
-        Reach.TEAM: "({t}.employee = {who} OR "
-        "EXISTS (SELECT 1 FROM employee AS z_e WHERE z_e.code = {t}.employee AND {team}))",
+        Reach.TEAM: "({t}.employee = {who} OR " + _HAS_TEAM.replace("{t}.rep", "{t}.employee") + ")",
     },
     "question": {Reach.OWN: _OWN_QUESTION, Reach.TEAM: _OWN_QUESTION},
     "audit": {Reach.OWN: _AUDIT, Reach.TEAM: _AUDIT},

@@ -1,6 +1,6 @@
 """Visits, with every change kept beside them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
@@ -12,6 +12,7 @@ from rules.evidence import Grade, Level, Reason
 from rules.people import Errand
 from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
+from storage.many import one_of
 from storage.scope import OutOfScope
 from storage.tables.columns import plain
 from storage.tables.visits import VisitChangeRow, VisitRow
@@ -26,6 +27,9 @@ _AT_OUTLET = _NEWEST.where(_VISIT.c.outlet == bindparam("where"), _VISIT.c.state
 _ADD = insert(_VISIT)
 _SAVE = update(_VISIT).where(_VISIT.c.id == bindparam("row_id")).returning(_VISIT.c.id)
 _KEEP_CHANGE = insert(_CHANGE)
+_THESE = select(_VISIT).where(one_of(_VISIT.c.id, "ids")).order_by(_VISIT.c.id)
+_STATES, _LEVELS = {state.value: state for state in State}, {level.value: level for level in Level}
+_SOURCES = {source.value: source for source in Source}
 
 
 def load(work: Work, visit_id: int) -> Visit | None:
@@ -67,8 +71,7 @@ def last_at_outlet(work: Work, outlet: str, limit: int = 5) -> list[Visit]:
 
 
 def by_ids(work: Work, ids: Collection[int]) -> dict[int, Visit]:
-    rows = work.run(select(_VISIT).where(_VISIT.c.id.in_(list(ids))).order_by(_VISIT.c.id))
-    return {row.id: visit_of(row) for row in rows}
+    return {row.id: visit_of(row) for row in work.run(_THESE, ids=ids)}
 
 
 def uses_outlet(work: Work, outlet: str) -> bool:
@@ -163,13 +166,13 @@ def from_plain(data: dict[str, Any]) -> Visit:
     return Visit(
         id=data["id"],
         rep=data["rep"],
-        state=State(data["state"]),
+        state=_STATES[data["state"]],
         opened_at=datetime.fromisoformat(data["opened_at"]),
         touched_at=_time(data["touched_at"]),
         left_at=_time(data["left_at"]),
         closed_at=_time(data["closed_at"]),
         grade=_grade(data["grade"], data["reasons"]),
-        answers={name: _as_answer(answer) for name, answer in data["answers"].items()},
+        answers=_Answers(data["answers"]),
         late_entry=data["late_entry"],
     )
 
@@ -179,13 +182,13 @@ def visit_of(row: Any) -> Visit:
     return Visit(
         id=row.id,
         rep=row.rep,
-        state=State(row.state),
+        state=_STATES[row.state],
         opened_at=row.opened_at,
         touched_at=row.touched_at,
         left_at=row.left_at,
         closed_at=row.closed_at,
         grade=_grade(row.grade, row.reasons),
-        answers={name: _as_answer(answer) for name, answer in row.answers.items()},
+        answers=_Answers(row.answers),
         late_entry=row.late_entry,
     )
 
@@ -219,15 +222,47 @@ def _answer(answer: Answer) -> dict[str, Any]:
     }
 
 
+class _Answers(Mapping[str, Answer]):
+    """The answers of a stored visit, each made when somebody asks for it: most readers want three of a dozen."""
+
+    __slots__ = ("_made", "_stored")
+
+    def __init__(self, stored: dict[str, Any]) -> None:
+        self._stored = stored
+        self._made: dict[str, Answer] = {}
+
+    def __getitem__(self, name: str) -> Answer:
+        made = self._made.get(name)
+        if made is None:
+            made = self._made[name] = _as_answer(self._stored[name])
+        return made
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self._stored else default
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._stored
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
 def _as_answer(data: dict[str, Any]) -> Answer:
+    traces = data.get("traces")  # visits of 0001 have none
     return Answer(
         value=data["value"],
-        source=Source(data["source"]),
+        source=_SOURCES[data["source"]],
         sure=data["sure"],
         quote=data["quote"],
         confidence=data["confidence"],
         original=data["original"],
-        traces=tuple(Trace(*trace) for trace in data.get("traces", ())),  # visits of 0001 have none
+        traces=tuple(Trace(*trace) for trace in traces) if traces else (),
     )
 
 
@@ -238,7 +273,7 @@ def _reasons(grade: Grade | None) -> list[Any]:
 def _grade(level: str | None, reasons: list[Any]) -> Grade | None:
     if level is None:
         return None
-    return Grade(Level(level), tuple(Reason(code, values) for code, values in reasons))
+    return Grade(_LEVELS[level], tuple(Reason(code, values) for code, values in reasons))
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -25,7 +25,7 @@ from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
 from tests.chaos.bot import Life, clip, serve
-from tests.chaos.judge import judge
+from tests.chaos.judge import Death, judge
 from tests.chaos.kills import PROCESSES, REPS
 from tests.databases import WHOLE, database_url, postgres_only
 from tests.figures import figure
@@ -104,7 +104,7 @@ async def test_what_a_machine_had_that_never_returns_goes_on_elsewhere(stop: sig
             await asyncio.sleep(0.05)
         await asyncio.sleep(random.uniform(0, NOTE_S))
         os.kill(first.pid, stop)
-        dead, before = time.monotonic(), len(api.sent)
+        dead, death = time.monotonic(), Death(len(api.sent), time.time())
         given += await api.give(*(updates.text("/todos", Person(chat)) for _, chat, *_ in REPS))  # nobody polls now
         await api.until(lambda: len(cards(api)) == len(REPS) and not api.waiting(), PROMISED_S + SLACK_S)
         took = time.monotonic() - dead
@@ -114,7 +114,7 @@ async def test_what_a_machine_had_that_never_returns_goes_on_elsewhere(stop: sig
             await asyncio.sleep(leases.SECONDS / 5)
             assert first.is_alive()
         await asyncio.sleep(2)
-        verdict = judge(database_url(tmp_path), tmp_path, set(given), api.sent, [before], None)
+        verdict = judge(database_url(tmp_path), tmp_path, set(given), api.sent, [death], None)
         assert verdict.faults == []
         row = "a machine never returns" if stop is signal.SIGKILL else f"a stopped machine wakes after {OUTAGE_S:.0f} s"
         repeated = f"0 double effects, {verdict.sent_twice} sends repeated"

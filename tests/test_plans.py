@@ -1,20 +1,26 @@
 """Statements that go past SQLAlchemy say and find what they do through it."""
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies
 from sqlalchemy import bindparam, event, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, MultipleResultsFound, NoResultFound
 
 from rules.outlets import Outlet
+from rules.people import Scope
 from rules.places import Point
 from storage import firm
-from storage.database import Database, Work
+from storage.database import Database, Work, from_json
+from storage.many import one_of
 from storage.plans import Rows
+from storage.scope import NoScope
 from storage.tables.columns import plain
 from storage.tables.post import InboxRow
 from tests.databases import WHOLE, open_migrated
@@ -189,3 +195,66 @@ def test_numbers_with_a_point_are_found(database: Database) -> None:
         for _ in range(3):
             work.forget()
             assert firm.outlets_around(work, Point(30.5, 120.25), 200.0) == [outlet]
+
+
+def test_a_stream_finds_what_a_query_finds_also_where_it_takes_several_parts(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.database.AT_A_TIME", 3)
+    with database.work(WHOLE) as work:
+        for number in range(10):
+            add(work, f"k{number}", message={"number": number})
+    few = select(INBOX).where(one_of(INBOX.c.delivery_key, "which")).order_by(INBOX.c.id)
+    with database.read(WHOLE) as work:
+        every = [tuple(row) for row in work.run(ALL)]
+        streamed = list(work.stream(ALL))
+        assert [tuple(row) for row in streamed] == every
+        assert [row.message["number"] for row in streamed] == list(range(10))
+        assert [row.delivery_key for row in work.stream(few, which=["k4", "k9", "k1"])] == ["k1", "k4", "k9"]
+        assert list(work.stream(few, which=[])) == []
+        begun = work.stream(ALL)
+        assert next(begun).delivery_key == "k0"
+        assert len(work.run(ALL).all()) == 10  # something else may be asked meanwhile
+        assert len(list(begun)) == 9
+
+
+def test_a_stream_is_within_the_scope(database: Database) -> None:
+    shops = [Outlet(f"C{n}", f"店{n}", "店", "柯桥区", "", None, None, None) for n in range(3)]
+    with database.work(WHOLE) as work:
+        firm.save_outlets(work, [*shops, Outlet("D", "别处", "店", "越城区", "", None, None, None)])
+    for heard in (False, True):  # past SQLAlchemy, and through it
+        if heard:
+            event.listen(database.reader, "after_cursor_execute", lambda *_: None)
+        with database.read(Scope(districts=frozenset({"柯桥区"}), who="M")) as work:
+            assert [outlet.code for outlet in firm.each_outlet(work)] == ["C0", "C1", "C2"]
+        with database.read() as work, pytest.raises(NoScope):
+            list(firm.each_outlet(work))
+
+
+@pytest.mark.parametrize("values", [["a", "b'\"", "\\,{}", "客户"], [], ["nobody"]])
+def test_one_of_many_values_is_one_parameter(database: Database, values: list[str]) -> None:
+    query = select(INBOX.c.delivery_key).where(one_of(INBOX.c.delivery_key, "which")).order_by(INBOX.c.id)
+    with database.work(WHOLE) as work:
+        there = ["a", "b'\"", "\\,{}", "客户", "z"]
+        for key in there:
+            add(work, key)
+        through, past = both(work, query, which=values)
+        assert through == past == [(key,) for key in there if key in values]
+
+
+JSONS = strategies.recursive(
+    strategies.none()
+    | strategies.booleans()
+    | strategies.integers()
+    | strategies.floats(allow_nan=False)
+    | strategies.text(strategies.characters(codec=None)),
+    lambda inner: strategies.lists(inner) | strategies.dictionaries(strategies.text(), inner),
+)
+
+
+@given(JSONS, strategies.booleans())
+def test_json_is_read_as_python_reads_it(value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+    assert from_json(text) == json.loads(text)
+    with suppress(UnicodeEncodeError):  # half a surrogate pair has no UTF-8
+        assert from_json(text.encode()) == json.loads(text)

@@ -110,10 +110,11 @@ READS: dict[str, Call] = {
     "figures.visits_on": lambda work: figures.visits_on(work, DAY),
     "figures.tallies_on": lambda work: figures.tallies_on(work, DAY),
     "figures.visit": each(figures.visit, NUMBERS),
-    "figures.last_visits": each(figures.last_visits, CODES),
+    "figures.last_visits": lambda work: figures.last_visits(work, CODES),
     "figures.photo_file": each(figures.photo_file, NUMBERS),
     "figures.note_file": each(figures.note_file, NUMBERS),
     "firm.outlets": lambda work: [firm.outlets(work), firm.outlets(work, CODES)],
+    "firm.each_outlet": lambda work: list(firm.each_outlet(work)),
     "firm.outlet_names": lambda work: sorted(firm.outlet_names(work).items()),
     "firm.codes_of": each(firm.codes_of, CODES),
     "firm.outlet": each(firm.outlet, SHOPS),
@@ -134,6 +135,7 @@ READS: dict[str, Call] = {
     "health.unbound_role": health.unbound_role,
     "people.staff": people.staff,
     "people.employee": each(people.employee, CODES),
+    "people.employees": lambda work: people.employees(work, CODES),
     "people.employee_named": each(people.employee_named, CODES),
     "people.employee_of_login": each(lambda work, code: people.employee_of_login(work, "wecom", code), CODES),
     "people.knows": each(lambda work, code: people.knows(work, "web", f"u-{code}"), CODES),
@@ -163,7 +165,7 @@ READS: dict[str, Call] = {
     "day.visits_of_day": lambda work: day.visits_of_day(work, DAY),
     "day.counts_of_day": lambda work: day.counts_of_day(work, DAY),
     "day.out_of_reach": each(day.out_of_reach, STAFF),
-    "day.last_visits": each(day.last_visits, CODES),
+    "day.last_visits": lambda work: day.last_visits(work, CODES),
     "day.visit_detail": each(day.visit_detail, NUMBERS),
     "day.undelivered_of_day": each(lambda work, who: day.undelivered_of_day(work, who, DAY, ZoneInfo(ZONE)), STAFF),
     "day.alerts_of_day": each(lambda work, who: day.alerts_of_day(work, who, DAY), STAFF),
@@ -176,6 +178,12 @@ READS: dict[str, Call] = {
 POINT = Point(30.0, 120.5)
 TODO = FollowUp("R2", "CR2", 1, Window(DAY, DAY, None, ""), NOW, "")
 # Each tries to write, at or for everybody, what is not the own.
+
+
+def _own_accounts(work: Work, scope: Scope) -> list[int]:
+    return [account.id for account in people.accounts_of(work, scope.who)]
+
+
 WRITES: dict[str, Callable[[Work, Scope, Any], object]] = {
     "visits.add": lambda work, scope, row: visits.add(work, Visit(row, NOW), ZONE),
     "visits.save": lambda work, scope, row: visits.save(work, Visit(scope.who, NOW, id=row)),
@@ -210,6 +218,10 @@ WRITES: dict[str, Callable[[Work, Scope, Any], object]] = {
     "people.set_reachable": lambda work, scope, row: people.set_reachable(work, row, False),
     "people.out_of_reach": lambda work, scope, row: people.out_of_reach(work, row, "blocked", NOW),
     "people.ask": lambda work, scope, row: people.ask(work, Question(row, "visit", 1, "card", (), NOW)),
+    "people.ask_each": lambda work, scope, row: people.ask_each(
+        work, [Question(mine, "visit", 1, "card", (), NOW) for mine in (*_own_accounts(work, scope), row)]
+    ),
+    "people.await_answers": lambda work, scope, row: people.await_answers(work, {row: 1}),
     "people.answered": lambda work, scope, row: people.answered(work, row, NOW),
     "alerts.add": lambda work, scope, row: alerts.add(work, row, date(2026, 1, 1), NOW, []),
     "audit.add": lambda work, scope, row: audit.add(work, Entry(NOW, row, "rep", "web", Action.EXPORT)),

@@ -31,7 +31,6 @@ MAY_BE_RAW = {
     "storage/leases.py": "pg_stat_activity",
     "storage/tokens.py": "options of a statement on access tokens",
     "storage/push_budget.py": "options of a statement on counters",
-    "storage/firm_tables.py": "rows by and by (yield_per)",
     "storage/audit.py": "rows by and by (yield_per)",
     "storage/table_copy.py": "rows by and by (yield_per), and a limit of the connection; copies the whole firm",
     "storage/server_copy.py": "the SQLite file that an archive holds",

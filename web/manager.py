@@ -142,9 +142,9 @@ async def one_finding(request: web.Request) -> web.StreamResponse:
         finding = day_report.finding_of(work, manager, alert, number)
         if finding is None:
             raise Refusal(404, "not_found")
-        staff = {person.code: person for person in people.staff(work)}
-        reps = [staff[code] for code in finding.reps if code in staff]
-        return finding, [(rep.name, day_report.last_visits(work, rep.code)) for rep in reps], _products(work)
+        reps = people.employees(work, finding.reps)
+        last = zip(reps.values(), day_report.last_visits(work, list(reps)), strict=True)
+        return finding, [(rep.name, lines) for rep, lines in last], _products(work)
 
     finding, reps, products = await site.look(find, scope_of(manager))
     shown = [line for _, lines in reps for line in lines]

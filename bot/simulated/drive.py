@@ -1,5 +1,6 @@
 """The bot's own paths over the last days of a made-up firm, timed: what the clock brings, what managers ask for."""
 
+import gc
 import json
 import shutil
 import tempfile
@@ -32,12 +33,15 @@ DRILLED = 20  # managers whose findings are opened one after another
 
 @dataclass(slots=True)
 class Step:
-    """One part of the drive: how many it dealt with, seconds on the wall, and seconds of this process's processor."""
+    """One part of the drive: how many it dealt with, seconds on the wall, seconds of this process's processor and of
+    the database server's, where somebody measures those.
+    """
 
     name: str
     count: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
+    server: float = 0.0
 
 
 @dataclass(slots=True)
@@ -51,6 +55,7 @@ class Driven:
     counts: dict[str, int] = field(default_factory=dict)
     reminded: int = 0
     exported: dict[str, int] = field(default_factory=dict)
+    of_server: Callable[[], float] = lambda: 0.0  # the server's processor seconds so far
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Step]:
@@ -59,17 +64,26 @@ class Driven:
         if step is None:
             step = Step(name)
             self.steps.append(step)
-        wall, cpu = perf_counter(), process_time()
+        server, wall, cpu = self.of_server(), perf_counter(), process_time()
         yield step
         step.seconds += perf_counter() - wall
         step.cpu += process_time() - cpu
+        step.server += self.of_server() - server
 
 
-def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable[[], None]) -> Driven:
+def drive(
+    database: Database,
+    firm: SimulatedFirm,
+    last: int,
+    progress: Callable[[], None],
+    of_server: Callable[[], float] = lambda: 0.0,
+) -> Driven:
     """The last days that are worked, as they would have gone. What an earlier drive pushed is taken back before."""
     days = [number for number, worked in enumerate(firm.worked) if worked][-last:]
-    driven = Driven(days)
+    driven = Driven(days, of_server=of_server)
     folder = Path(tempfile.mkdtemp(prefix="zoudian-simulate-"))
+    gc.collect()
+    gc.freeze()  # the plan of the made-up firm is no part of the bot, whose garbage is not to be looked for in it
     try:
         tools = make_tools(LIMITS, LocalFiles(folder / "files"))
         with database.work(system(Part.CONSOLE)) as work:
@@ -79,6 +93,7 @@ def drive(database: Database, firm: SimulatedFirm, last: int, progress: Callable
             progress()
         _looks(database, tools, firm, days[-1], folder, driven)
     finally:
+        gc.unfreeze()
         shutil.rmtree(folder, ignore_errors=True)
     return driven
 

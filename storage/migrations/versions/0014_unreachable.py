@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 # The subselect meets the policy of `account`: what it finds is an account that may be seen.
 SEEN = """
