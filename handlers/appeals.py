@@ -24,7 +24,7 @@ def begin(turn: Turn, visit_id: int) -> None:
 
 
 def file(turn: Turn, visit_id: int, words: str) -> None:
-    """Keep the rep's words and push them to the nearest manager."""
+    """Keep the rep's words and push them to the nearest manager whom a message reaches."""
     turn.set_account(expects=None)
     visit = visits.load(turn.work, visit_id)
     if visit is None or visit.rep != turn.employee.code or visit.grade is None:
@@ -45,12 +45,11 @@ def file(turn: Turn, visit_id: int, words: str) -> None:
     )
     choices = (Choice(UPHOLD, Say("appeal.uphold_tap")), Choice(REJECT, Say("appeal.reject_tap")))
     reply = Reply(say, choices, about="appeal", subject=appeal_id, step="appeal")
-    above = managers_over(turn.employee, people.staff(turn.work))
-    if above:
-        tell(turn.work, above[0].code, reply, turn.now, f"appeal:{appeal_id}", "alert")
-        turn.say("appeal.filed", manager=above[0].name)
-    else:
-        turn.say("appeal.filed_nobody")
+    for manager in managers_over(turn.employee, people.staff(turn.work)):
+        if tell(turn.work, manager.code, reply, turn.now, f"appeal:{appeal_id}", "alert"):
+            turn.say("appeal.filed", manager=manager.name)
+            return
+    turn.say("appeal.filed_nobody")
 
 
 def decide(turn: Turn, appeal_id: int, choice: str) -> None:

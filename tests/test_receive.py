@@ -147,9 +147,22 @@ def test_a_firm_without_managers_keeps_the_appeal(tmp_path: Path) -> None:
         replay = Replay(database, tools)
         replay.run(read_script(VISIT.replace("live accuracy=8", "forwarded")))
         replay.run(read_script("rep: 例行拜访，没谈生意，解决了摆放的问题。\nrep: 确认\nrep: [tap 申诉]\nrep: 我在\n"))
-        assert said(database)[-1].startswith("申诉已记录，但没有找到您的经理")
+        assert said(database)[-1].startswith("申诉已记录，但没有能在聊天里收到它的经理")
         with database.read(WHOLE) as work:
             assert [appeal.words for appeal in evidence.appeals_of(work, 1)] == ["我在"]
+
+
+def test_an_appeal_goes_to_the_nearest_manager_whom_a_message_reaches(tmp_path: Path) -> None:
+    with fresh_firm(tmp_path) as (database, tools):
+        replay = Replay(database, tools)
+        replay.run(read_script(VISIT.replace("live accuracy=8", "forwarded")))
+        with database.work(WHOLE) as work:
+            for account in people.accounts_of(work, "E002"):
+                people.out_of_reach(work, account.id, "left", replay.clock)
+        replay.run(read_script("rep: 例行拜访，没谈生意，解决了摆放的问题。\nrep: 确认\nrep: [tap 申诉]\nrep: 我在\n"))
+        to_director, to_rep = said(database)[-2:]
+        assert "我在" in to_director
+        assert "钱总" in to_rep
 
 
 LATE = """at: 2026-11-26 10:00

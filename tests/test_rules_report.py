@@ -96,6 +96,31 @@ def test_a_field_sums_up_its_rules_and_the_worst_come_first(database: Database) 
     assert [one.quote for one in report.mistakes] == ["第5句", "第4句", "第3句"]
 
 
+def test_a_mistake_that_was_put_right_later_or_taken_back_is_none(database: Database) -> None:
+    """By the span: what was put right after it was a mistake in it."""
+    judge(database, "stock.said", 2, 5)
+    later = MORNING + timedelta(hours=1)
+    with database.work(WHOLE) as work:
+        for number, verdict in ((6, Verdict.CONFIRMED), (5, Verdict.REMOVED)):
+            stored = visits.load(work, number)
+            assert stored is not None
+            change = visits.keep_change(work, stored, stored, later, None, None)
+            trace = Trace("stock.said", "又说", 0.9)
+            item = Settled(number, REP.code, "objections", 0, trace, "price", None, verdict)
+            confirmations.keep(work, change, later, [item])
+        visits.mark_undone(work, 7, later)  # the change of the last visit
+    with database.read(WHOLE) as work:
+        assert [(one.visit, one.quote) for one in rules_report(work).mistakes] == [
+            (5, "又说"),
+            (4, "第3句"),
+            (3, "第2句"),
+        ]
+        (counted,) = rules_report(work).rules
+        assert (counted.confirmed, counted.corrected, counted.removed) == (3, 2, 1)
+        before = confirmations.mistakes(work, "objections", "stock.said", until=later, limit=9)
+        assert [one.visit for one in before] == [6, 5, 4, 3]
+
+
 def test_the_table_names_weak_rules_and_where_they_went_wrong(database: Database, tmp_path: Path) -> None:
     judge(database, "price.said", 9, 1)
     judge(database, "stock.said", 2, 4)
