@@ -145,6 +145,8 @@ def test_every_answer_is_also_given_without_being_asked() -> None:
 # What no transcript of one process can bring about, and where it is said instead.
 SAID_ELSEWHERE = {
     "alert.missed",  # after a standstill: test_schedules
+    "alert.rest",  # a firm of hundreds of reps: test_large_alert
+    "alert.total",
     "appeal.filed_nobody",  # a firm without managers: test_receive
     "between",  # what joins an enumeration, never said by itself
     "broken.apology",  # our own fault: test_receive
