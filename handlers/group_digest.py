@@ -15,6 +15,8 @@ from storage.database import Work
 from storage.figures import Tally
 
 AT_A_TIME = 10
+MOST_NAMED = 30  # reps whom the summary names one by one
+BUSIEST = 3  # of more than that
 
 
 def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
@@ -24,7 +26,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     groups = reachable(people.group_accounts(work))
     if not groups:
         return 0
-    counted = _Counted(staff, figures.tallies_on(work, day))
+    counted = Counted(staff, figures.tallies_on(work, day))
     made, waiting = 0, list(groups)
     while waiting:  # a few at a time: the server ends a transaction from which it hears nothing for long
         some, waiting = waiting[:AT_A_TIME], waiting[AT_A_TIME:]
@@ -42,14 +44,14 @@ def summary(work: Work, manager: Employee, staff: list[Employee], day: date) -> 
     """The lines about one manager's own part of the firm."""
     with work.narrowed(scope_of(manager)):
         tallies = figures.tallies_on(work, day)
-    return _lines(work, manager, _Counted(staff, tallies), day)
+    return _lines(work, manager, Counted(staff, tallies), day)
 
 
-def _lines(work: Work, manager: Employee, counted: "_Counted", day: date) -> list[Say]:
-    return _summary(manager, counted, day) + out_of_reach.line(work, manager)
+def _lines(work: Work, manager: Employee, counted: "Counted", day: date) -> list[Say]:
+    return told(manager, counted, day) + out_of_reach.line(work, manager)
 
 
-class _Counted:
+class Counted:
     """The day's visits of the whole firm, counted once, and the part of them within a scope."""
 
     def __init__(self, staff: list[Employee], tallies: list[Tally]) -> None:
@@ -80,7 +82,8 @@ class _Counted:
         return [self._reps[number] for number in sorted(seen)]
 
 
-def _summary(manager: Employee, counted: _Counted, day: date) -> list[Say]:
+def told(manager: Employee, counted: Counted, day: date) -> list[Say]:
+    """What a group reads of its manager's part of the firm. Of more than MOST_NAMED reps only the busiest are named."""
     scope = scope_of(manager)
     reps, tallies = counted.reps(scope), counted.visits(scope)
     per_rep: Counter[str] = Counter()
@@ -97,18 +100,23 @@ def _summary(manager: Employee, counted: _Counted, day: date) -> list[Say]:
         Say("digest.head", {"day": day_text(day), "district": district}),
         Say("digest.visits", {"count": per_rep.total(), "closed": closed}),
     ]
-    told = [
+    outcomes_told = [
         Say("digest.outcome", {"outcome": Say(f"outcome.{outcome.value}"), "count": outcomes[outcome]})
         for outcome in Outcome
         if outcomes[outcome]
     ]
-    if told:
-        lines.append(Say("digest.list", {"items": told}))
+    if outcomes_told:
+        lines.append(Say("digest.list", {"items": outcomes_told}))
     busy = sorted((person for person in reps if per_rep[person.code]), key=lambda person: -per_rep[person.code])
-    if busy:
-        counts = [Say("digest.rep", {"name": person.name, "count": per_rep[person.code]}) for person in busy]
+    named = busy if len(reps) <= MOST_NAMED else busy[:BUSIEST]
+    if named:
+        counts = [Say("digest.rep", {"name": person.name, "count": per_rep[person.code]}) for person in named]
+        if others := busy[len(named) :]:
+            visits = sum(per_rep[person.code] for person in others)
+            counts.append(Say("digest.others", {"reps": len(others), "count": visits}))
         lines.append(Say("digest.list", {"items": counts}))
     idle = [person.name for person in reps if not per_rep[person.code]]
     if idle:
-        lines.append(Say("digest.none", {"names": idle}))
+        many = len(reps) > MOST_NAMED
+        lines.append(Say("digest.none_of_many", {"reps": len(idle)}) if many else Say("digest.none", {"names": idle}))
     return lines
