@@ -37,17 +37,16 @@ class Budget:
 
 
 def opened(work: Work, channel: str, chat_ref: str, act: Act, now: datetime) -> None:
-    """The person did something: what that allows begins anew."""
+    """The person did something: what that allows begins anew. Several messages of one person may come at once."""
     count, lasts = AFTER[act]
-    row = work.session.get(PushBudgetRow, (channel, chat_ref))
-    if row is None:
-        row = PushBudgetRow(channel=channel, chat_ref=chat_ref, message_left=0, action_left=0)
-        work.session.add(row)
-    if act == "message":
-        row.message_left, row.message_until = count, now + lasts
-    else:
-        row.action_left, row.action_until = count, now + lasts
-    work.session.flush()
+    allowed = {f"{act}_left": count, f"{act}_until": now + lasts}
+    new = {"channel": channel, "chat_ref": chat_ref, "message_left": 0, "action_left": 0, **allowed}
+    work.session.execute(
+        insert(work, PushBudgetRow)
+        .values(**new)
+        .on_conflict_do_update(index_elements=[PushBudgetRow.channel, PushBudgetRow.chat_ref], set_=allowed)
+    )
+    work.forget()
 
 
 def budget(work: Work, channel: str, chat_ref: str, now: datetime) -> Budget:
@@ -92,12 +91,16 @@ def exhausted(work: Work, channel: str, chat_ref: str, *, shut: bool) -> None:
 
 def granted(work: Work, channel: str, chat_ref: str, template: str, count: int) -> None:
     """The person ticked the box of a template `count` times; with 0 they withdrew it."""
-    row = work.session.get(PushGrantRow, (channel, chat_ref, template))
-    if row is None:
-        work.session.add(PushGrantRow(channel=channel, chat_ref=chat_ref, template=template, left=count))
-        work.session.flush()
-    else:
-        row.left = row.left + count if count else 0
+    key = {"channel": channel, "chat_ref": chat_ref, "template": template}
+    work.session.execute(
+        insert(work, PushGrantRow)
+        .values(**key, left=count)
+        .on_conflict_do_update(
+            index_elements=[PushGrantRow.channel, PushGrantRow.chat_ref, PushGrantRow.template],
+            set_={"left": PushGrantRow.left + count if count else 0},
+        )
+    )
+    work.forget()
 
 
 def take_grant(work: Work, channel: str, chat_ref: str, template: str) -> bool:

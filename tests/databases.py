@@ -86,20 +86,20 @@ def postgres_url(folder: Path, name: str = "firm.db", *, like: str | None = None
     with _administrator() as connection:
         there = connection.execute("select 1 from pg_database where datname = %s", [wanted]).fetchone()
         if there is None:
-            made = f'create database "{wanted}" template "{template}" owner {_role()}'
+            made = f'create database "{wanted}" template "{template}" owner {_role(server())}'
             connection.execute(made.encode())
             _made[wanted] = None
             if keep:
                 _kept.add(wanted)
-    url = base.set(drivername="postgresql+psycopg", username=_role(), database=wanted)
+    url = base.set(drivername="postgresql+psycopg", username=_role(server()), database=wanted)
     return url.render_as_string(hide_password=False)
 
 
 @cache
-def _role() -> str:
-    """The role that the bot connects as; made when it is not there, with the password of the one that makes it."""
+def _role(at: str) -> str:
+    """The role that the bot connects as on a server; made when it is not there, with the password of who makes it."""
     with _administrator() as connection, suppress(psycopg.errors.DuplicateObject):
-        secret = sql.Literal(make_url(server()).password or "")
+        secret = sql.Literal(make_url(at).password or "")
         connection.execute(sql.SQL("create role {} login password {}").format(sql.Identifier(ROLE), secret))
     return ROLE
 

@@ -1,7 +1,9 @@
 """What may be pushed on 公众号: 5 in 48 hours after a message, 3 in a minute after a click, as the platform counts."""
 
 import itertools
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,3 +121,20 @@ def test_never_more_than_the_platform_allows(database: Database, acts: list[tupl
                 if taken is not None:
                     assert taken in open_now
                     allowed[taken] = (allowed[taken][0] - 1, allowed[taken][1])
+
+
+def test_several_acts_of_somebody_new_may_come_at_once(database: Database) -> None:
+    """As several processes keep them."""
+    together = threading.Barrier(6)
+
+    def acts(number: int) -> None:
+        together.wait(20)
+        with database.work(WHOLE) as work:
+            push_budget.opened(work, "mp", "new", "message" if number % 2 else "action", NOW)
+            push_budget.granted(work, "mp", "new", "template", 1)
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(acts, range(6)))
+    assert left(database, NOW, "new") == (5, 3, "count")
+    with database.work(WHOLE) as work:
+        assert [push_budget.take_grant(work, "mp", "new", "template") for _ in range(7)] == [True] * 6 + [False]
