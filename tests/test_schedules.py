@@ -50,7 +50,9 @@ def days_made(database: Database) -> list[str]:
 def occurrences(database: Database, name: str = "push") -> dict[date, str]:
     with database.read(WHOLE) as work:
         rows = work.session.execute(
-            select(OccurrenceRow.local_day, OccurrenceRow.outcome).where(OccurrenceRow.schedule == name)
+            select(OccurrenceRow.local_day, OccurrenceRow.outcome)
+            .where(OccurrenceRow.schedule == name)
+            .order_by(OccurrenceRow.local_day)
         )
         return {day: outcome for day, outcome in rows}
 
