@@ -43,7 +43,7 @@ from sqlalchemy.orm import Session
 
 from rules.people import Errand, Part, Reach, Scope, system
 from storage import scope as walls
-from storage.plans import Plans
+from storage.plans import Plan, Plans
 from storage.scope import Dialects, NoScope
 from storage.shared_commit import SharedCommit, UndoneWithOthers
 
@@ -223,11 +223,7 @@ class Work:
         plan = self._plans.of(statement, self._connection.dialect, tuple(values)) if self._planned else None
         if plan is None:
             return self._connection.execute(statement, values)
-        if plan.touches:
-            if plan.changes and self.scope.reach is not Reach.ALL:
-                walls.check(self.scope, plan.changes, [plan.given(values)], plan.is_insert, self.sees)
-            self.tell_server()
-            values = {**values, **self.scope_values} if plan.limited else values
+        (values,) = self._within(plan, [values])
         return plan.run(self._connection, self._driver, values)
 
     def stream(self, statement: Executable, **values: Any) -> Iterator[Any]:
@@ -237,9 +233,7 @@ class Work:
         if plan is None:
             yield from self._connection.execute(statement.execution_options(yield_per=AT_A_TIME), values)
             return
-        if plan.touches:
-            self.tell_server()
-            values = {**values, **self.scope_values} if plan.limited else values
+        (values,) = self._within(plan, [values])
         yield from plan.stream(self._connection, self._driver, values, AT_A_TIME)
 
     def run_each(self, statement: Executable, rows: list[dict[str, Any]]) -> list[Any]:
@@ -251,13 +245,17 @@ class Work:
         if plan is None or plan.returns or any(row.keys() != rows[0].keys() for row in rows):
             done = self._connection.execute(statement, rows)
             return list(done) if done.returns_rows else []
-        if plan.touches:
-            if plan.changes and self.scope.reach is not Reach.ALL:
-                walls.check(self.scope, plan.changes, [plan.given(row) for row in rows], plan.is_insert, self.sees)
-            self.tell_server()
-            rows = [{**row, **self.scope_values} for row in rows] if plan.limited else rows
-        plan.run_each(self._connection, self._driver, rows)
+        plan.run_each(self._connection, self._driver, self._within(plan, rows))
         return []
+
+    def _within(self, plan: Plan, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The values for a plan, looked at and completed as the scope wants it, where it speaks of the firm's data."""
+        if not plan.touches:
+            return rows
+        if plan.changes and self.scope.reach is not Reach.ALL:
+            walls.check(self.scope, plan.changes, [plan.given(row) for row in rows], plan.is_insert, self.sees)
+        self.tell_server()
+        return [{**row, **self.scope_values} for row in rows] if plan.limited else rows
 
     def forget(self) -> None:
         """Read again what was read: somebody else may have changed it meanwhile, or a statement that names no row."""
