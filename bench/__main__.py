@@ -21,6 +21,7 @@ from typing import Any
 
 Result = dict[str, Any]
 WARM_UP = 20  # chats before the clock starts
+OURS = ["-m", "bench.as_command", "bench.ours"]
 BOTS: dict[str, list[str]] = {
     "zoudian": ["bench.ours"],
     "ptb durable": ["bench.ptb_bot", "durable"],
@@ -65,8 +66,9 @@ def run(bot: list[str], chats: int) -> Result:
         server = subprocess.Popen([sys.executable, "-m", "bench.server"], stdout=subprocess.PIPE, text=True)
         assert server.stdout is not None
         base = server.stdout.readline().strip()
-        count = [str(chats + WARM_UP)] if module == "bench.ours" else []
-        command = [sys.executable, "-m", module, base, folder, *arguments, *count]
+        command = [sys.executable, "-m", module, base, folder, *arguments]
+        if module == "bench.ours":
+            command = [sys.executable, *OURS, base, folder, str(chats + WARM_UP)]
         child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         try:
             ask(f"{base}/control/ready")

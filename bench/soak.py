@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench.__main__ import ask, cpu_seconds, mib
+from bench.__main__ import OURS, ask, cpu_seconds, mib
 from bench.conversation import STEPS
 
 FLAT_BYTES = 200  # a message more than this for good, over the second half, and it is no longer called flat
@@ -31,7 +31,7 @@ def main() -> None:
         assert server.stdout is not None
         base = server.stdout.readline().strip()
         log = (Path(folder) / "log").open("wb")
-        command = [sys.executable, "-m", "bench.ours", base, folder, str(given.chats)]
+        command = [sys.executable, *OURS, base, folder, str(given.chats)]
         bot = subprocess.Popen(command, stderr=log)
         try:
             ask(f"{base}/control/ready")

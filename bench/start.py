@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 
-from bench.__main__ import ask, mib
+from bench.__main__ import OURS, ask, mib
 
 CHATS = 20
 
@@ -40,7 +40,7 @@ def started(python: str, folder: str, chat: int) -> tuple[float, float, float, f
     assert server.stdout is not None
     base = server.stdout.readline().strip()
     began = time.monotonic()
-    child = subprocess.Popen([python, "-m", "bench.ours", base, folder, str(CHATS)])
+    child = subprocess.Popen([python, *OURS, base, folder, str(CHATS)])
     try:
         ask(f"{base}/control/ready")
         polling = time.monotonic() - began

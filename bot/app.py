@@ -17,6 +17,7 @@ from bot.sender import Sender
 from bot.tasks import spawn
 from bot.watch import Watch, WatchedTranscriber
 from handlers.tools import Tools
+from nlp.patterns import compile_rest
 from nlp.transcribe import Transcriber
 from scheduler.clock import Clock, listen_to_kept_notes
 from scheduler.worker import Worker
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 # A turn lets go of the interpreter at every statement; Python's own 5 ms would be a long wait for each to get it back.
 SWITCH_SECONDS = 0.0005
 HOLD_SECONDS = 3.0  # how often the leases are renewed
+READY_SECONDS = 1.0  # after the start, before what only notes need is made ready for them
 WAIT_SECONDS = 0.5  # how often one that another process has is asked for
 
 
@@ -71,6 +73,7 @@ class App:
         )
         self.clock = Clock(database, tools, now, self.sender.wake, chores)
         self._holding: asyncio.Task[None] | None = None
+        self._readying: asyncio.Task[None] | None = None
         self._polling: set[str] = set()
 
     async def start(self) -> None:
@@ -90,6 +93,7 @@ class App:
             self._holding = spawn(self._keep_holding(), "leases")
         if self.works:
             self.clock.start()
+            self._readying = spawn(self._make_ready(), "patterns")
 
     async def stop(self) -> None:
         """Let running turns and sends end; they need their channels, which stop last. The rest waits as rows."""
@@ -98,10 +102,11 @@ class App:
             await asyncio.to_thread(self.clock.stop)
             await asyncio.to_thread(self.worker.stop)
         await self.sender.stop()
-        if self._holding is not None:
-            self._holding.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._holding
+        for task in (self._holding, self._readying):
+            if task is not None:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
         for channel in self.channels.values():
             await channel.stop()
         await self.intake.close()
@@ -115,8 +120,12 @@ class App:
             parts |= {"sender": self.sender.runs, "worker": self.worker.runs, "clock": self.clock.runs}
         return [name for name, runs in parts.items() if not runs]
 
+    async def _make_ready(self) -> None:
+        await asyncio.sleep(READY_SECONDS)
+        await asyncio.to_thread(compile_rest)
+
     async def _start_working(self) -> None:
-        self.tools.ear.of(self.database)
+        await asyncio.to_thread(self.tools.ear.of, self.database)
         for channel in self.channels.values():
             if isinstance(channel, TakesTurns):
                 await channel.connect()

@@ -1,9 +1,9 @@
 """The time of day: part of the day and clock (下午三点一刻, 十点半, 15:30, 一大早)."""
 
-import re
 from datetime import datetime
 
 from nlp.numbers import read_number
+from nlp.patterns import regex
 
 _MORNING = ("凌晨", "一大早", "一早", "大清早", "清早", "清晨", "早上", "早晨", "上午", "上半日", "上半天", "早")
 _NOON = ("中午", "正午")
@@ -18,7 +18,7 @@ CLOCK = (
     rf"[一三]刻|{_MINUTE}分?(?![箱包桶瓶盒袋件块折天个]))?"
     r"|(?:[01]?\d|2[0-4]):[0-5]\d)"
 )
-_READ = re.compile(
+_READ = regex(
     rf"(?P<hour>{_HOUR})(?:点钟|点整|时整|点|时)(?P<rest>半|[一三]刻|"
     rf"{_MINUTE})?|(?P<digital>\d{{1,2}}):(?P<minutes>\d\d)"
 )

@@ -8,6 +8,7 @@ from nlp.dates import read_window
 from nlp.firm_words import FirmWords
 from nlp.names import OutletNames
 from nlp.numbers import COUNTERS, NUMERAL, Quantity, find_quantities, read_number
+from nlp.patterns import regex
 from nlp.people import find_people
 from nlp.pinyin import blurred, syllables
 from nlp.spoken import read_spoken
@@ -24,22 +25,22 @@ _FIELDS = (
     ("contacts", r"联系人|对接人|见的人|拜访对象"),
     ("quantity", r"数量|箱数|订单"),
 )
-_FIELD = re.compile(
+_FIELD = regex(
     "(?:把)?(?:" + "|".join(f"(?P<{field}>{words})" for field, words in _FIELDS) + f"){_CHANGE}(?P<value>.+)"
 )
-_NOT_THIS_BUT = re.compile(r"(?:(?P<before>.*?)，?)?不是(?P<old>[^，]+?)，?(?:而)?是(?P<new>.+)")
-_OF_PRODUCT = re.compile(rf"(?:把)?(?P<product>.+?)(?:数量)?{_CHANGE}(?P<value>.+)")
+_NOT_THIS_BUT = regex(r"(?:(?P<before>.*?)，?)?不是(?P<old>[^，]+?)，?(?:而)?是(?P<new>.+)")
+_OF_PRODUCT = regex(rf"(?:把)?(?P<product>.+?)(?:数量)?{_CHANGE}(?P<value>.+)")
 
 _OUTCOMES = (
-    ("lost", re.compile(r"丢单|丢了|没戏|彻底没|不做了|不要了|死了|黄了|拒绝|lost|不合作")),
+    ("lost", regex(r"丢单|丢了|没戏|彻底没|不做了|不要了|死了|黄了|拒绝|lost|不合作")),
     (
         "pending",
-        re.compile(
+        regex(
             r"还?在谈|没定|未定|没成|未成交|没成交|没谈成|待定|跟进中|考虑|再说|再谈|没下单|没订|pending|悬着|没拿下|没签"
         ),
     ),
-    ("none", re.compile(r"没谈生意|例行|无销售|没卖|巡店|没聊|没人|不涉及|只是?收款|日常|不在|关门|none")),
-    ("won", re.compile(r"成交|下了?单|成了|订了|签了|拿下|谈成|要了|won|^成$")),
+    ("none", regex(r"没谈生意|例行|无销售|没卖|巡店|没聊|没人|不涉及|只是?收款|日常|不在|关门|none")),
+    ("won", regex(r"成交|下了?单|成了|订了|签了|拿下|谈成|要了|won|^成$")),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nlp.dictionaries import dictionaries, quiet_jieba
 from nlp.numbers import Quantity
+from nlp.patterns import regex
 from nlp.pinyin import blurred, syllables
 
 _ALWAYS = 10_000_000
@@ -34,7 +35,7 @@ _TURNS = frozenset(
         "这回",
     )
 )
-_MARKS = re.compile(r"[，。；！？…]+")
+_MARKS = regex(r"[，。；！？…]+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 import re
 
+from nlp.patterns import regex
+
 
 def any_of(*patterns: str) -> re.Pattern[str]:
-    return re.compile("|".join(patterns))
+    return regex("|".join(patterns))
 
 
 def near(subject: str, predicate: str, gap: int = 6) -> str:

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import opencc
 
+from nlp.patterns import regex
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -27,7 +29,7 @@ UNSURE_LOGPROB = -1.0
 LONGEST_WORDS = 4096
 
 # Nobody says these in a shop: cut out wherever they stand.
-_CREDITS = re.compile(
+_CREDITS = regex(
     r"(?:请|請)?不吝点赞[\s，,、]*订阅[\s，,、]*转发(?:[\s，,、]*打赏支持?(?:明镜(?:与|和|跟)?点点栏目)?)?"
     r"|打赏支持明镜(?:与|和|跟)?点点栏目|明镜(?:与|和|跟)点点栏目"
     r"|(?:中文)?字幕(?:由|by|提供)?[\s:：]*Amara\.?org\s*(?:社[群区])?(?:提供)?"
@@ -43,14 +45,14 @@ _CREDIT_CLAUSES = frozenset(
     ("点赞", "订阅", "转发", "打赏", "请点赞", "请订阅", "谢谢大家", "下期再见", "我们下期再见", "我们下期节目再见")
 )
 _CLAUSE_END = "，。！？；、,!?;\n"
-_CLAUSE = re.compile(rf"[^{_CLAUSE_END}]+[{_CLAUSE_END}]*|[{_CLAUSE_END}]+")
+_CLAUSE = regex(rf"[^{_CLAUSE_END}]+[{_CLAUSE_END}]*|[{_CLAUSE_END}]+")
 _BLANKS = r"[\s，。！？；、,.!?;]*"
 # A count said twice ("八八八八") is a number, so a run of digits is never shortened.
 _NOT_DIGIT = r"[^\d一二三四五六七八九十百千万零两幺]"
 _LOOPS = (
-    (re.compile(rf"({_NOT_DIGIT}{{1,3}}?)(?:{_BLANKS}\1){{5,}}"), r"\1"),
-    (re.compile(rf"(.{{4,40}}?)(?:{_BLANKS}\1){{2,}}"), r"\1"),
-    (re.compile(rf"(.{{8,60}}?)(?:{_BLANKS}\1)"), r"\1"),
+    (regex(rf"({_NOT_DIGIT}{{1,3}}?)(?:{_BLANKS}\1){{5,}}"), r"\1"),
+    (regex(rf"(.{{4,40}}?)(?:{_BLANKS}\1){{2,}}"), r"\1"),
+    (regex(rf"(.{{8,60}}?)(?:{_BLANKS}\1)"), r"\1"),
 )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from nlp.firm_words import OutletWords
+from nlp.patterns import regex
 from nlp.pinyin import blurred, likeness, syllables
 
 KINDS = (
@@ -32,21 +33,21 @@ _MARGIN = 0.12
 _NEAR_BONUS = 0.06
 _SKIP_IN_TEXT = 0.7
 _MAX_SKIP = 3
-_ASIDE = re.compile(r"(?:隔壁|旁边|对面|边上|像|跟着|不是|不去|介绍)(?:就?是)?$")
-_ASIDE_AFTER = re.compile(
+_ASIDE = regex(r"(?:隔壁|旁边|对面|边上|像|跟着|不是|不去|介绍)(?:就?是)?$")
+_ASIDE_AFTER = regex(
     r"(?:隔壁|旁边|对面|没人|介绍|不是)|，(?:哦|噢)?(?:不对|不是|说错了?|错了|搞错了?|记错了?)(?:，|是)"
 )
-_ARRIVED = re.compile(r"(?:^|[，。；！？、 ]|去了?|在|到了?|跑完|跑了|是|从|给|跟|找|那家|这家|今天|拜访了?|来了?)$")
-_CALLED = re.compile(r"(?:^|[，。](?:今天|刚)?|去了?|到了?|跑了|在|从|今天|一下|给)$")
+_ARRIVED = regex(r"(?:^|[，。；！？、 ]|去了?|在|到了?|跑完|跑了|是|从|给|跟|找|那家|这家|今天|拜访了?|来了?)$")
+_CALLED = regex(r"(?:^|[，。](?:今天|刚)?|去了?|到了?|跑了|在|从|今天|一下|给)$")
 """In front of a short kind that stands for an outlet (烧烤那家, 盘了一下快餐的库存) …"""
-_CALLED_SO = re.compile(
+_CALLED_SO = regex(
     r"(?:那边|那家|那里|这边|这家|店|他们|今[天年]|去年|上次|又|说|[要订补]了|"
     r"的?(?:老板|采购|厨师|大厨|店长|经理|库存|会计|财务|师傅|服务员))"
 )
 """ … and behind it: 烧烤生意 and 火锅底料 name no outlet."""
 _PIECE = 3
 """Characters of a name that make it known when no other outlet has them (腊味馆)."""
-_SPOKEN_KIND = re.compile(r"(?:" + "|".join(KINDS) + ")")
+_SPOKEN_KIND = regex(r"(?:" + "|".join(KINDS) + ")")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 import re
 from dataclasses import dataclass
 
+from nlp.patterns import regex
+
 _DIGITS = {
     char: value
     for value, chars in enumerate(("零〇", "一幺壹", "二两贰", "三叁", "四肆", "五伍", "六陆", "七柒", "八捌", "九玖"))
@@ -10,7 +12,7 @@ _DIGITS = {
 }
 _UNITS = {"十": 10, "拾": 10, "百": 100, "佰": 100, "千": 1000, "仟": 1000, "万": 10_000}
 _CONTRACTED = (("廿", "二十"), ("卅", "三十"), ("俩", "两"), ("仨", "三"))
-_TOKEN = re.compile(r"\d{1,9}(?:\.\d{1,3})?|[零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖]|[十拾百佰千仟万]")
+_TOKEN = regex(r"\d{1,9}(?:\.\d{1,3})?|[零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖]|[十拾百佰千仟万]")
 HANZI_DIGITS = "零〇一幺壹二两贰三叁四肆五伍六陆七柒八捌九玖十拾百佰千仟万廿卅俩仨"
 NUMERAL = rf"(?:\d{{1,9}}(?:\.\d{{1,3}})?[{HANZI_DIGITS}]{{0,8}}(?:\d{{1,4}})?|[{HANZI_DIGITS}]{{1,16}})"
 """A run of characters that may be a number; whether it is one is said by `read_number`."""
@@ -120,11 +122,11 @@ class Amount:
     bare: bool
 
 
-_MONEY = re.compile(
+_MONEY = regex(
     rf"(?P<whole>{NUMERAL})(?:块钱|块|元)(?:(?P<dime>[一二三四五六七八九\d])(?:毛|角)?(?![十百千万箱包瓶桶盒袋个天]))?"
     rf"|(?P<bare>{NUMERAL})(?P<wan>万元)?"
 )
-_NOT_MONEY = re.compile(
+_NOT_MONEY = regex(
     r"(?:月(?!结)|[个天号日点时分年次折箱包瓶桶盒袋件公斤提罐托板扎批家位人来几多楼路%周款条种起样成倍趟])"
 )
 _SMALLEST_BARE = 100

@@ -5,35 +5,36 @@ from dataclasses import dataclass
 
 from nlp.deal import SLIP
 from nlp.numbers import Amount, Number, find_amounts
+from nlp.patterns import regex
 
-_RECEIVED = re.compile(
+_RECEIVED = regex(
     r"打过?来了?|款到|实收|收款|回款|收了|收到|收现金|付了|打款|打了|转账|转了|结了|结清|"
     r"到账|付清|入账|现金|现结|货款|刷了|微信付|结掉|还了|清了|给了|"
     r"给的现金|扫码"
 )
-_DEAL = re.compile(r"一共|总共|合计|总价|总计|总金额|金额|共计|货值|算下来|签了")
-_OWED = re.compile(r"欠|剩|应收|还差|没结|未付|未结|没收到|尾款|余款|没付|拖着|下[周个]|该付|要付")
-_PER_UNIT = re.compile(
+_DEAL = regex(r"一共|总共|合计|总价|总计|总金额|金额|共计|货值|算下来|签了")
+_OWED = regex(r"欠|剩|应收|还差|没结|未付|未结|没收到|尾款|余款|没付|拖着|下[周个]|该付|要付")
+_PER_UNIT = regex(
     r"每[箱包瓶桶盒袋件]|(?<![十百千\d])[一1][箱包瓶桶盒袋件]要?才?$|便宜|[降涨高贵省加减少低差多][了出]?[^，。]{0,3}$|"
     r"让利?|单价|满$|降到|返|进场费"
 )
-_UNIT_AFTER = re.compile(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
-_CLOSES = re.compile(r"[，。；！？]|账期|现结|月结|(?:三十|六十|30|60)天")
-_STILL_OPEN = re.compile(
+_UNIT_AFTER = regex(r"(?:一|每|/)[箱包瓶桶盒袋件]|的?优惠|以上")
+_CLOSES = regex(r"[，。；！？]|账期|现结|月结|(?:三十|六十|30|60)天")
+_STILL_OPEN = regex(
     r"[^，。]{0,4}(?:没收|的账|欠)|[^，。]{0,8}[没未](?:结|付|清|到|收|打)|还没|"
     r"[^，。]{0,2}，(?:今天|这次|都)?(?:一分)?没(?:付|给|打款|结)"
 )
-_RECEIVED_AFTER = re.compile(
+_RECEIVED_AFTER = regex(
     r"[^，。]{0,3}(?:到账|结清|付清|现结)|[结还付]了|"
     r"的?(?:货款|款|账|定金|钱)[^，。没未◇]{0,5}(?:到账|结[了清掉]|付[了清]|打过?来|收[到了])"
 )
-_TERM = re.compile(
+_TERM = regex(
     r"(?P<cash>现结|现款|现金|货到付款|当场付清|当场结清|款到发货)|"
     r"(?:账期|月结)[^，。\d]{0,4}?(?P<after>三十|六十|30|60|一个月|"
     r"两个月)天?|(?P<before>三十|六十|30|60|一个月|两个月|2个月|1个月)天?的?(?:账期|"
     r"月结|账)|(?P<plain>三十|六十|30|60)天[的了]?(?=[，。◇]|$|那)|(?P<monthly>月结)"
 )
-_TERM_DAYS = re.compile(r"(?:三十|六十|九十|30|60|90)天")
+_TERM_DAYS = regex(r"(?:三十|六十|九十|30|60|90)天")
 _DAYS = {
     "三十": "30天",
     "30": "30天",

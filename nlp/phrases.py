@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 from nlp.firm_words import PhraseRule
+from nlp.patterns import regex
 
-_SOFT = re.compile(r"再|一下|下|看看|看|了|吧|嘛|一")
-_DOUBLED = re.compile(r"(.{1,2})\1")
-_REFUSED = re.compile(r"(?:不用|没有?|别|不|无需|不必)$")
+_SOFT = regex(r"再|一下|下|看看|看|了|吧|嘛|一")
+_DOUBLED = regex(r"(.{1,2})\1")
+_REFUSED = regex(r"(?:不用|没有?|别|不|无需|不必)$")
 
 
 def find_actions(text: str, rules: Sequence[PhraseRule]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from nlp import cues
 from nlp.dates import find_windows
 from nlp.firm_words import FirmWords
 from nlp.numbers import find_amounts, find_quantities
+from nlp.patterns import regex
 from nlp.payments import find_payment
 from nlp.people import ROLES
 from nlp.understand import Found, Line, Payment, Understanding
@@ -27,7 +28,7 @@ _LONGEST_PROBLEM: Final = 40
 _LONGEST_CONTACT: Final = 10
 _LARGEST_NUMBER: Final = 10_000_000
 _OUTCOMES: Final = ("won", "pending", "lost", "none")
-_TIME: Final = re.compile(r"morning|afternoon|evening|(?:[01]\d|2[0-3]):[0-5]\d")
+_TIME: Final = regex(r"morning|afternoon|evening|(?:[01]\d|2[0-3]):[0-5]\d")
 _AHEAD: Final = timedelta(days=370)
 _LONGEST_WINDOW: Final = timedelta(days=31)
 

@@ -12,11 +12,12 @@ from nlp import cues, frames, frames_result
 from nlp.cutting import Clause
 from nlp.dates import Said
 from nlp.deal import DealLine
+from nlp.patterns import regex
 
 _SAID, _DERIVED, _FRAMED, _WEAK = 0.9, 0.8, 0.75, 0.6
 DIRECTNESS: Mapping[float, str] = {_SAID: "said", _DERIVED: "derived", _FRAMED: "frame", _WEAK: "weak"}
-_MAIN = re.compile(r"主要|就是|关键|最")
-_BOUND = re.compile(r"独家|签|合同|锁|绑|供货商")
+_MAIN = regex(r"主要|就是|关键|最")
+_BOUND = regex(r"独家|签|合同|锁|绑|供货商")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +141,10 @@ def _by_frames(text: str, clauses: Sequence[Clause]) -> dict[str, Hit]:
     return found
 
 
-_REFUSED = re.compile(r"不同意|没同意|有意见|不松口|没松口|反对")
+_REFUSED = regex(r"不同意|没同意|有意见|不松口|没松口|反对")
 
 
-_BESIDES = re.compile(r"又|也|而且|还(?!没|有|在|是|剩|要)|加上|另外|再说|再加|再一个|同时|外加|一来|二来|第二|、")
+_BESIDES = regex(r"又|也|而且|还(?!没|有|在|是|剩|要)|加上|另外|再说|再加|再一个|同时|外加|一来|二来|第二|、")
 
 
 def _framed(text: str, clause: Clause, known: Mapping[str, Hit]) -> list[Hit]:
@@ -201,15 +202,15 @@ def _is_chore(text: str, code: str) -> bool:
     return code == "delivery" and bool(_SENT_AFTER.search(text))
 
 
-_OLD_MONEY = re.compile(
+_OLD_MONEY = regex(
     r"欠[的了我款着]|货款(?!统一|都|要)|催[^，。]{0,4}[款账]|收款|尾款|应收|实收|对账|结账|还没还|没还|到账"
 )
-_SENT_AFTER = re.compile(r"补[送发给](?!样)")
-_MADE_GOOD = re.compile(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3}[换补]了")
-_STILL_ANGRY = re.compile(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
+_SENT_AFTER = regex(r"补[送发给](?!样)")
+_MADE_GOOD = regex(r"(?:当场|已经|都|给[他她]们?|我)[^，。]{0,3}[换补]了")
+_STILL_ANGRY = regex(r"不敢|生气|有?意见|不高兴|要求|要退|不肯|不想")
 
 
-_NOT_THEIRS = re.compile(
+_NOT_THEIRS = regex(
     r"我们?(?:就|还|原来)?(?:怕|担心|以为|还以为|猜)[^，。]*$|(?:隔壁|对面|别家|别人)(?:那?家|店)?[^，。]{0,3}(?:嫌|抱怨|怪)[^，。]*$"
 )
 
@@ -342,10 +343,10 @@ def _outcome(
     return _open_or_routine(text, objections, samples=samples, lines=lines, said=said, received=received)
 
 
-_THREAT = re.compile(
+_THREAT = regex(
     r"(?:再这样|不然|否则|要是|如果|除非)[^。]{0,8}$|(?:短期|暂时|这[次回周]|最近|现在|目前|眼下|◇)[^，。]{0,3}$"
 )
-_BOUGHT = re.compile(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
+_BOUGHT = regex(r"成交|下单了|下了单|签了合同|签约了|拿下了|订货了|已经下单")
 
 
 def _open_or_routine(
@@ -395,10 +396,10 @@ def _open_or_routine(
     return Hit("pending", spoken.start(), spoken.end(), _WEAK) if spoken else None
 
 
-_STILL_FELT = re.compile(r"[^。]{0,14}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|没敢)")
-_AGAIN = re.compile(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
-_PUT_OFF = re.compile(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
-_SPOKE = re.compile(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
+_STILL_FELT = regex(r"[^。]{0,14}(?:不敢|不想|不愿|不要了|不放心|不高兴|有意见|没敢)")
+_AGAIN = regex(r"再(?:约|说|谈|聊|讲|议|考虑|看吧)")
+_PUT_OFF = regex(r"(?:新品|□|报价|合同|方案|样品|新款)[^。]{0,14}(?:再[聊谈说看讲议]|以后说|考虑)")
+_SPOKE = regex(r"说|讲|嫌|要求|问|表示|反映|觉得|抱怨|嘀咕|提出|希望|想(?!起)")
 
 
 def _any_cause(text: str) -> re.Match[str] | None:

@@ -1,17 +1,17 @@
 """Spoken text made even: simplified, half-width, without fillers, every character traceable to where it was said."""
 
-import re
 from dataclasses import dataclass
 from functools import cache
 
 import opencc
 
 from nlp.numbers import HANZI_DIGITS
+from nlp.patterns import regex
 
 # 那个/这个 in front of a measure of time is a date (这个月), not a filler.
 _SOUND = r"(?:[嗯呃唔欸诶]+[啊呀哦]?|(?:那个|这个)(?![月星礼周])|就是说|怎么说呢)"
 # A filler between two commas takes one of them along, or both where the words run on (账期，呃，太短).
-_FILLER = re.compile(
+_FILLER = regex(
     rf"，(?:{_SOUND}[ \t\u3000]*)+，(?=[太偏蛮很]|有点|有些|[{HANZI_DIGITS}\d])|"
     rf"(?:^|(?<=[，。；！？]))(?:{_SOUND}[ \t\u3000]*)+，|{_SOUND}|"
     r"[ \t\u3000]+(?=[^\x00-\x7f])|(?<=[^\x00-\x7f])[ \t\u3000]+"
@@ -23,7 +23,7 @@ for _mark in "，。；！？（）":
     _HALF_WIDTH.pop(ord(_mark), None)
 _SAME = str.maketrans({",": "，", ";": "；", "!": "！", "?": "？", "\n": "。", "帐": "账", "臯": "皋"})
 
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = regex(r"(?<=\d),(?=\d{3}(?!\d))")
 """The comma of 12,500, never the Chinese one, which parts clauses. Looked for in the words as written."""
 
 

@@ -17,8 +17,7 @@ from itertools import combinations
 from math import comb
 from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam, func, insert, select, union_all
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy import ARRAY, Integer, Select, bindparam, func, insert, select, union_all
 
 from storage.database import Work
 from storage.tables.columns import plain
