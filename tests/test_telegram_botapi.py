@@ -1,6 +1,7 @@
 """The loopback Bot API itself, held against what the official server documents, with the library's own calls."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 
 import pytest
@@ -95,3 +96,16 @@ async def test_texts_out_of_order_are_counted(api: BotApi, bot: Bot) -> None:
     for chat, words in ((1, "3"), (2, "1"), (1, "2"), (1, "4"), (2, "x"), (2, "2")):
         await bot.send_message(chat, words)
     assert api.out_of_order(lambda words: int(words) if words.isdigit() else None) == 1
+
+
+async def test_what_a_process_sent_with_its_last_breath_is_taken(api: BotApi) -> None:
+    """It is gone before the server has looked; who counts what it sent waits for `until_left`."""
+    api.know(101)
+    host, _, port = api.base.removeprefix("http://").partition(":")
+    body = b'{"chat_id": 101, "text": "\xe6\x9c\x80\xe5\x90\x8e"}'
+    head = f"POST /bot{api.token}/sendMessage HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+    with socket.create_connection((host, int(port))) as gone:
+        gone.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+    assert api.sent == []
+    await api.until_left()
+    assert [message["text"] for message in api.sent] == ["最后"]

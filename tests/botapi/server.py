@@ -78,6 +78,7 @@ class BotApi:
         self._files: dict[str, tuple[str, bytes, int]] = {}
         self._chats: set[int] = set()
         self._open_queries: set[str] = set()
+        self._serving = 0  # calls, but for polls
         self._troubles: dict[str, deque[Trouble]] = defaultdict(deque)
         self.base = ""
 
@@ -192,7 +193,24 @@ class BotApi:
 
     # the server
 
+    async def until_left(self) -> None:
+        """Until nobody is connected and every call but a poll has ended: all that a dead process had sent is taken."""
+        server = self._runner.server
+        assert server is not None
+        for _ in range(3):  # a connection may wait to be accepted, a call to be begun
+            await asyncio.sleep(0.02)
+            await self.until(lambda: not server.connections and not self._serving, 30)
+
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["method"].lower() == "getupdates":
+            return await self._call(request)
+        self._serving += 1
+        try:
+            return await self._call(request)
+        finally:
+            self._serving -= 1
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
         if request.match_info["token"] != self.token:
             return error_answer(401, "Unauthorized")
         method = request.match_info["method"].lower()

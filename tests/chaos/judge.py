@@ -166,7 +166,10 @@ def _unexplained(extra: list[Json], sent: list[Json], deaths: list[Death]) -> li
         at = in_chat.index(next(place for place in in_chat if sent[place] is message))
         pairs = [in_chat[at - 1 : at + 1] if at else [], in_chat[at : at + 2]]
         if not any(_repeated(pair, sent, deaths) for pair in pairs):
-            faults.append(f"sent twice without a death in between: {message.get('text', '')[:60]!r}")
+            copies = [(place, sent[place]["date"]) for place in in_chat if _masked(sent[place]) == _masked(message)]
+            died = [(death.sent, round(death.at, 1)) for death in deaths]
+            told = f"(place, taken at) {copies}; deaths (place, at) {died}"
+            faults.append(f"sent twice without a death in between: {message.get('text', '')[:60]!r} {told}")
     return faults
 
 

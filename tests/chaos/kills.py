@@ -150,6 +150,7 @@ class _Run:
                 trace = self._folder / f"trace-{self._traces}"
                 self._traces += 1
                 died = await self._life(phase, kill, trace, all_said, occurrences)
+                await self._api.until_left()
                 self._deaths.append(Death(len(self._api.sent), time.time()))
                 if not died:
                     return points_of(trace)
