@@ -318,6 +318,7 @@ class Values(BaseSettings):
     undo_hours: Whole = Field(default=_LIMITS.undo_hours, title="可撤销小时", ge=1, le=720)
     todo_over_minutes: Whole = Field(default=_LIMITS.todo_over_minutes, title="自动待办超过分钟", ge=0, le=480)
     work_days: Days = Field(default=_LIMITS.work_days, title="工作日")
+    holidays_off: YesNo = Field(default=_LIMITS.holidays_off, title="法定节假日休息")
     day_starts: Clock = Field(default=_LIMITS.day_starts, title="上班时间")
     day_ends: Clock = Field(default=_LIMITS.day_ends, title="下班时间")
     remind_at: Clock = Field(default=_LIMITS.remind_at, title="提醒时间")

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from enum import StrEnum
 
 from rules.limits import Limits
+from rules.work_days import works
 
 
 class Anomaly(StrEnum):
@@ -50,7 +51,7 @@ def findings(today: date, days: Sequence[RepDay], limits: Limits) -> list[Findin
     for day in sorted(days, key=lambda day: day.rep):
         of_district.setdefault(day.district, []).append(day)
     for district, here in sorted(of_district.items()):
-        if today.weekday() in limits.work_days:
+        if works(today, limits):
             idle = tuple(day.rep for day in here if day.visits == 0 and (day.since is None or day.since <= today))
             if idle:
                 found.append(Finding(Anomaly.NO_VISIT, district, idle))
@@ -75,7 +76,7 @@ def run_of_missed_days(today: date, day: RepDay, limits: Limits) -> int:
     for _ in range(60):
         if probe < day.since:
             break
-        if probe.weekday() in limits.work_days:
+        if works(probe, limits):
             if counts.get(probe, 0) >= limits.new_outlets_a_day:
                 break
             run += 1

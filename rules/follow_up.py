@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from rules.limits import Limits
 from rules.windows import Window
+from rules.work_days import works
 
 PART_OF_DAY = {"morning": time(9, 0), "afternoon": time(14, 0), "evening": time(18, 0)}
 
@@ -44,8 +45,9 @@ def made_without_asking(visit_lasted: timedelta, again_next_week: bool, limits: 
 def remind_at(window: Window, now: datetime, limits: Limits) -> datetime:
     """When to push the reminder: an hour ahead of a clock time, else on the morning of a working day of the window.
 
-    Always in working hours and never in the past. Where that would come after the appointment (a Sunday, an early
-    morning), it is the last working moment before, as long as there is one.
+    In working hours and never in the past. Where that would come after the appointment (a Sunday, an early morning), it
+    is the last working moment before. Without one, whoever promised was at work on a day off for a day off: they are
+    reminded then, in the hours of a working day, sooner than when it is too late.
     """
     zone = ZoneInfo(limits.time_zone)
     now = now.astimezone(zone)
@@ -60,13 +62,16 @@ def remind_at(window: Window, now: datetime, limits: Limits) -> datetime:
     if due < too_late:
         return due
     before = _last_waking(wanted, limits)
-    return before if before > now else due
+    if before > now:
+        return before
+    on_a_day_off = waking(max(wanted, now), replace(limits, work_days=()))
+    return on_a_day_off if on_a_day_off < too_late else due
 
 
 def _reminding_day(window: Window, now: datetime, limits: Limits) -> date:
     """A deadline (月底前) is remembered a working day ahead of its end, a span (下周) on its first working day."""
     days = [window.first + timedelta(days=day) for day in range((window.last - window.first).days + 1)]
-    ahead = [day for day in days if _works(day, limits) and datetime.combine(day, limits.remind_at, now.tzinfo) > now]
+    ahead = [day for day in days if works(day, limits) and datetime.combine(day, limits.remind_at, now.tzinfo) > now]
     if not ahead:
         return max(window.first, now.date())
     if window.first > now.date():
@@ -75,17 +80,12 @@ def _reminding_day(window: Window, now: datetime, limits: Limits) -> date:
     return in_time[-1] if in_time else ahead[0]
 
 
-def _works(day: date, limits: Limits) -> bool:
-    """A firm that names no working days has no days off."""
-    return day.weekday() in limits.work_days or not limits.work_days
-
-
 def waking(at: datetime, limits: Limits) -> datetime:
     """The first moment from `at` on that lies in working hours: reps are not woken, nor disturbed on a day off."""
     zone = ZoneInfo(limits.time_zone)
     local = at.astimezone(zone)
     while True:
-        if _works(local.date(), limits):
+        if works(local.date(), limits):
             begins = datetime.combine(local.date(), limits.day_starts, zone)
             if local <= datetime.combine(local.date(), limits.day_ends, zone):
                 return max(local, begins)
@@ -97,7 +97,7 @@ def _last_waking(at: datetime, limits: Limits) -> datetime:
     zone = ZoneInfo(limits.time_zone)
     local = at.astimezone(zone)
     while True:
-        if _works(local.date(), limits):
+        if works(local.date(), limits):
             ends = datetime.combine(local.date(), limits.day_ends, zone)
             if local >= datetime.combine(local.date(), limits.day_starts, zone):
                 return min(local, ends)

@@ -81,6 +81,7 @@ class Limits:
     undo_hours: int = 24
     shortest_visit_minutes: int = 3
     work_days: tuple[int, ...] = (0, 1, 2, 3, 4, 5)  # Monday is 0
+    holidays_off: bool = True  # public holidays, and 调休 worked in their stead: rules.work_days
     day_starts: time = time(8, 30)
     day_ends: time = time(18, 30)
     remind_at: time = time(9, 0)

@@ -13,14 +13,32 @@ from handlers import alerts as handler_alerts
 from handlers import group_digest, rules_watch
 from rules.limits import Limits
 from rules.people import Part, system
+from rules.work_days import works
 from storage import alerts
 from storage.database import Database, Work
 
 LOOKING_BACK = timedelta(days=31)  # what is older is not even noted: a machine that began without a clock, in 1970
-_DAY_NAMES = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_PAST_IT = timedelta(hours=12)  # further than the hour that autumn repeats, and not as far as the next day
 
 
-def due_times(trigger: CronTrigger, after: datetime, now: datetime, cap: int = 400) -> list[datetime]:
+class EveryWorkingDay:
+    """At this time in the firm's zone, as one of APScheduler's triggers. Which days are worked no line of cron can say:
+    holidays move.
+    """
+
+    def __init__(self, limits: Limits, at: time) -> None:
+        self.timezone = ZoneInfo(limits.time_zone)
+        self._limits = limits
+        self._daily = CronTrigger(hour=at.hour, minute=at.minute, timezone=self.timezone)
+
+    def get_next_fire_time(self, previous: datetime | None, now: datetime) -> datetime | None:
+        found: datetime | None = self._daily.get_next_fire_time(previous, now)
+        while found is not None and not works(found.date(), self._limits):
+            found = self._daily.get_next_fire_time(found, found + _PAST_IT)
+        return found
+
+
+def due_times(trigger: CronTrigger | EveryWorkingDay, after: datetime, now: datetime, cap: int = 400) -> list[datetime]:
     """Every firing time later than `after` and not later than `now`, in UTC."""
     found: list[datetime] = []
     previous = after.astimezone(trigger.timezone)
@@ -35,20 +53,14 @@ def due_times(trigger: CronTrigger, after: datetime, now: datetime, cap: int = 4
     return found
 
 
-def alert_trigger(limits: Limits) -> CronTrigger:
+def alert_trigger(limits: Limits) -> EveryWorkingDay:
     """Every working day at the alert's time."""
-    return _every_working_day(limits, limits.alert_at)
+    return EveryWorkingDay(limits, limits.alert_at)
 
 
-def _every_working_day(limits: Limits, at: time) -> CronTrigger:
-    """In the firm's zone. Days by name: APScheduler's 0 is Monday, not Sunday."""
-    days = ",".join(_DAY_NAMES[day] for day in limits.work_days) or "mon-sun"
-    return CronTrigger(day_of_week=days, hour=at.hour, minute=at.minute, timezone=ZoneInfo(limits.time_zone))
-
-
-def evening_trigger(limits: Limits) -> CronTrigger:
+def evening_trigger(limits: Limits) -> EveryWorkingDay:
     """Every working day when it ends: what is for the office and hurries nobody."""
-    return _every_working_day(limits, limits.day_ends)
+    return EveryWorkingDay(limits, limits.day_ends)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +70,7 @@ class Recurring:
     """
 
     name: str
-    trigger: Callable[[Limits], CronTrigger]
+    trigger: Callable[[Limits], EveryWorkingDay]
     make: Callable[[Work, date, datetime, Limits], int]
     missed: Callable[[Work, Sequence[date], datetime], int] | None = None
 

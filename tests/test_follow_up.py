@@ -22,6 +22,7 @@ from rules.follow_up import (
 )
 from rules.limits import Limits
 from rules.windows import Window
+from rules.work_days import works
 
 LIMITS = Limits()
 ZONE = ZoneInfo("Asia/Shanghai")
@@ -51,7 +52,11 @@ def windows(draw: st.DrawFn) -> tuple[Window, datetime]:
 
 def in_working_hours(moment: datetime) -> bool:
     local = moment.astimezone(ZONE)
-    return local.weekday() != 6 and time(8, 30) <= local.time() <= time(18, 30)
+    return works(local.date(), LIMITS) and in_hours(moment)
+
+
+def in_hours(moment: datetime) -> bool:
+    return time(8, 30) <= moment.astimezone(ZONE).time() <= time(18, 30)
 
 
 # --- 超过 25 分钟且说了下周再约 ---
@@ -123,11 +128,34 @@ def test_when_the_rep_is_reminded(promised: Window, now: str, reminded: str) -> 
 
 
 @given(windows())
-def test_a_reminder_is_never_in_the_past_and_always_in_working_hours(promise: tuple[Window, datetime]) -> None:
+def test_a_reminder_is_never_in_the_past_nor_at_night(promise: tuple[Window, datetime]) -> None:
     promised, now = promise
     reminded = remind_at(promised, now, LIMITS)
     assert reminded >= now
-    assert in_working_hours(reminded)
+    assert in_hours(reminded)
+
+
+@given(windows())
+def test_nobody_is_reminded_on_a_day_off_unless_it_would_come_too_late(promise: tuple[Window, datetime]) -> None:
+    promised, now = promise
+    reminded = remind_at(promised, now, LIMITS)
+    ends = datetime.combine(promised.last + timedelta(days=1), time(0), ZONE)
+    assert in_working_hours(reminded) or waking(now, LIMITS) >= reminded < ends
+
+
+@pytest.mark.parametrize(
+    ("promised", "now", "reminded"),
+    [
+        (window("10-04", clock="09:30"), "10-03 15:00", "10-04 08:30"),
+        (window("10-04"), "10-03 15:00", "10-04 09:00"),
+        (window("10-03", clock="17:00"), "10-03 15:00", "10-03 16:00"),
+        (window("10-09"), "10-03 15:00", "10-09 09:00"),
+        (window("10-04", clock="09:30"), "09-29 15:00", "09-30 18:30"),
+    ],
+    ids=["国庆里说明天九点半", "国庆里说明天", "国庆里说下午五点", "国庆里说节后", "节前说国庆里：节前下班前"],
+)
+def test_on_a_holiday_only_who_works_on_it_is_reminded(promised: Window, now: str, reminded: str) -> None:
+    assert remind_at(promised, at(now), LIMITS) == at(reminded)
 
 
 @given(windows())
@@ -146,7 +174,7 @@ def test_a_reminder_lies_in_the_window_wherever_that_has_a_working_day_ahead(pro
     reminded = remind_at(replace(promised, time=None), now, LIMITS).date()
     length = (promised.last - promised.first).days + 1
     ahead = [day for at in range(length) if (day := promised.first + timedelta(days=at)) > now.date()]
-    if any(day.weekday() != 6 for day in ahead):
+    if any(works(day, LIMITS) for day in ahead):
         assert promised.first <= reminded <= promised.last
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from bot.simulated.drive import Driven
-from bot.simulated.firm import LIMITS, Manager, Rep, SimulatedFirm
+from bot.simulated.firm import LIMITS, Manager, Rep, SimulatedFirm, works_on
 from bot.simulated.visits import KINDS, WEAK_RULES, Planned, planned
 from rules.people import Part, system
 from storage import alerts
@@ -57,7 +57,7 @@ def findings(firm: SimulatedFirm, day: int) -> dict[int, list[Found]]:
 def _of_team(firm: SimulatedFirm, team: list[Rep], day: int) -> Iterator[Found]:
     district = firm.districts[team[0].district][0]
     visits = {rep.code: [one for one in planned(firm, rep, day)[0] if one.kind != "void"] for rep in team}
-    if firm.days[day].weekday() in LIMITS.work_days:
+    if works_on(firm.days[day]):
         idle = tuple(rep.code for rep in team if not visits[rep.code] and rep.joined <= day)
         if idle:
             yield "no_visit", district, idle, 1, ()
@@ -81,10 +81,10 @@ def _of_team(firm: SimulatedFirm, team: list[Rep], day: int) -> Iterator[Found]:
 
 
 def days_without_a_new_outlet(firm: SimulatedFirm, rep: Rep, day: int) -> int:
-    """The firm's working days in a row, public holidays among them, up to this one."""
+    """The firm's working days in a row, up to this one."""
     last = max((found for found in rep.found if found <= day), default=-1)
     first = max(last + 1, rep.joined, day - LOOK_BACK + 1)
-    return sum(firm.days[number].weekday() in LIMITS.work_days for number in range(first, day + 1))
+    return sum(works_on(firm.days[number]) for number in range(first, day + 1))
 
 
 def _others(firm: SimulatedFirm, driven: Driven) -> Iterator[tuple[str, set[object], set[object]]]:

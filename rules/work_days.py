@@ -1,0 +1,29 @@
+"""Which days are worked: the firm's days of the week, but for the public holidays, and the weekends worked for them."""
+
+from datetime import date
+from functools import lru_cache
+
+import chinese_calendar
+
+from rules.limits import Limits
+
+
+def works(day: date, limits: Limits) -> bool:
+    """A firm that names no working days has no days off.
+
+    Public holidays (and 调休, the weekends worked in their stead) are those the State Council has published; of a year
+    that it has not yet, the day of the week decides alone.
+    """
+    return not limits.work_days or _works(day, limits.work_days, limits.holidays_off)
+
+
+@lru_cache(4096)  # asked again for each of thousands of reps
+def _works(day: date, work_days: tuple[int, ...], holidays_off: bool) -> bool:
+    if holidays_off:
+        try:
+            free, holiday = chinese_calendar.get_holiday_detail(day)
+        except NotImplementedError:  # the library's word for a year that is not published
+            holiday = None
+        if holiday is not None:
+            return not free
+    return day.weekday() in work_days
