@@ -14,12 +14,14 @@ from zoneinfo import ZoneInfo
 from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
 from rules.people import Part, system
+from rules.work_days import holidays_are_known
 from storage import alerts, health
 from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, fits, knows, newest
 from web.here import here_path
 
 Level = Literal["fine", "hint", "bad"]
+HOLIDAYS_AHEAD: Final = timedelta(days=31)
 LATE: Final = timedelta(minutes=1)  # a message is sent within seconds; so long means that something is in the way
 VERY_LATE: Final = timedelta(minutes=10)
 _LOW_DISK_MB: Final = 1000
@@ -61,6 +63,9 @@ def _surroundings(settings: Settings, now: datetime) -> Iterator[Finding]:
         yield Finding("bad", "doctor.clock_wrong", {"now": f"{local:%Y-%m-%d %H:%M}"})
     else:
         yield Finding("fine", "doctor.clock", {"now": f"{local:%Y-%m-%d %H:%M}", "zone": settings.limits.time_zone})
+    ahead = (local + HOLIDAYS_AHEAD).date()
+    if settings.limits.holidays_off and settings.limits.work_days and not holidays_are_known(ahead):
+        yield Finding("hint", "doctor.holidays", {"year": ahead.year})
     version = health.sqlite_version()
     yield Finding("fine", "doctor.sqlite_bug" if health.has_wal_reset_bug() else "doctor.sqlite", {"version": version})
     unused = unknown_variables(os.environ)

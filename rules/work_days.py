@@ -17,6 +17,15 @@ def works(day: date, limits: Limits) -> bool:
     return not limits.work_days or _works(day, limits.work_days, limits.holidays_off)
 
 
+def holidays_are_known(day: date) -> bool:
+    """Whether the public holidays of its year have been published, and this version has them."""
+    try:
+        chinese_calendar.get_holiday_detail(day)
+    except NotImplementedError:
+        return False
+    return True
+
+
 @lru_cache(4096)  # asked again for each of thousands of reps
 def _works(day: date, work_days: tuple[int, ...], holidays_off: bool) -> bool:
     if holidays_off:

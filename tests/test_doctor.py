@@ -133,6 +133,13 @@ def test_a_clock_that_was_put_back_is_told(database: Database) -> None:
     assert found()["clock_back"] == "bad"
 
 
+@pytest.mark.parametrize(("day", "told"), [("2026-11-26", False), ("2040-12-05", True)])
+def test_a_year_whose_holidays_nobody_knows_is_told_a_month_before(home: Path, day: str, told: bool) -> None:
+    now = datetime.fromisoformat(f"{day}T10:00:00+08:00")
+    keys = {one.key: one.level for one in examine(load_settings(), now)}
+    assert (keys.get("doctor.holidays") == "hint") is told
+
+
 @sqlite_only
 def test_a_damaged_or_foreign_database_is_told(home: Path) -> None:
     path = home / "data" / "zoudian.db"
