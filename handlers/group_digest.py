@@ -35,7 +35,7 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
             manager = by_code.get(group.employee)
             if manager is not None and manager.active:
                 reply = Reply(Say("lines", {"lines": _lines(work, manager, counted, day)}))
-                messages.append(outgoing(group, reply, None, now, f"digest:{day}:{group.id}", "notice"))
+                messages.append(outgoing(group, reply, now, f"digest:{day}:{group.id}", intent="notice"))
         made += sum(number is not None for number in outbox.queue_each(work, messages))
     return made
 

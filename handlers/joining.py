@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from handlers.messages import Incoming, Kind, Reply, Say
-from handlers.turn import queue
+from handlers.turn import outgoing
 from handlers.wire import reply_to_plain
 from rules.people import Employee
 from storage import inbox, outbox, people
@@ -21,7 +21,9 @@ def join(work: Work, delivery: Delivery, user_ref: str, message: Incoming, now: 
     if employee is None or not employee.active:
         known = people.account(work, delivery.channel, user_ref)
         if known is not None:
-            queue(work, known, Reply(Say("join.again")), None, now, f"in:{delivery.id}", "reply", delivery.id)
+            outbox.queue(
+                work, outgoing(known, Reply(Say("join.again")), now, f"in:{delivery.id}", in_reply_to=delivery.id)
+            )
             return True
         return refuse(work, delivery, user_ref, message, now)
     account = people.link(
@@ -40,7 +42,7 @@ def greet(
     key = "hello.manager" if employee.manages else "hello.rep"
     lines = [Say("join.welcome", {"name": employee.name}), Say(key, {"name": employee.name})]
     reply = Reply(Say("lines", {"lines": lines}), wants_place=not employee.manages)
-    queue(work, account, reply, None, now, dedupe_key, "reply", in_reply_to)
+    outbox.queue(work, outgoing(account, reply, now, dedupe_key, in_reply_to=in_reply_to))
 
 
 def recognise(work: Work, delivery: Delivery, user_ref: str, now: datetime) -> Account | None:
@@ -89,4 +91,4 @@ def apologise(work: Work, delivery_id: int, now: datetime) -> None:
     account = people.account(work, delivery.channel, delivery.person.partition(":")[2]) if delivery else None
     if delivery is not None and account is not None:
         reply = Reply(Say("broken.apology", {"number": delivery.id}))
-        queue(work, account, reply, None, now, f"broken:{delivery.id}", "reply", delivery.id)
+        outbox.queue(work, outgoing(account, reply, now, f"broken:{delivery.id}", in_reply_to=delivery.id))

@@ -59,7 +59,14 @@ class Turn:
                 self.set_account(current_question=number)
             elif self.question is not None:  # it wants words or evidence: a number typed next means nothing older
                 self.set_account(current_question=None)
-            queue(self.work, self.account, reply, number, self.now, dedupe_key, intent, self.inbox_id, cause=self.cause)
+            answer = outgoing(
+                *(self.account, reply, self.now, dedupe_key),
+                intent=intent,
+                question=number,
+                in_reply_to=self.inbox_id,
+                cause=self.cause,
+            )
+            outbox.queue(self.work, answer)
         people.save_account(self.work, self.account)
 
     def _composed(self) -> Reply:
@@ -86,36 +93,19 @@ def _question(account: Account, reply: Reply, now: datetime) -> Question:
     )
 
 
-def queue(
-    work: Work,
-    account: Account,
-    reply: Reply,
-    question: int | None,
-    now: datetime,
-    dedupe_key: str,
-    intent: str,
-    in_reply_to: int | None = None,
-    not_after: datetime | None = None,
-    cause: int | None = None,
-) -> int | None:
-    """Queue one message to one chat account. `cause`: see Outgoing."""
-    return outbox.queue(
-        work, outgoing(account, reply, question, now, dedupe_key, intent, in_reply_to, not_after, cause)
-    )
-
-
 def outgoing(
     account: Account,
     reply: Reply,
-    question: int | None,
     now: datetime,
     dedupe_key: str,
-    intent: str,
+    *,
+    intent: str = "reply",
+    question: int | None = None,
     in_reply_to: int | None = None,
     not_after: datetime | None = None,
     cause: int | None = None,
 ) -> Outgoing:
-    """One message to one chat account, as it is queued."""
+    """One message to one chat account, to be queued. `question`: what its choices answer; `cause`: see Outgoing."""
     body = reply_to_plain(reply, question, account.language)
     return Outgoing(
         dedupe_key=dedupe_key,
@@ -174,8 +164,9 @@ def tell_each(work: Work, words: Sequence[Word], now: datetime, intent: str, *, 
             work,
             [
                 outgoing(
-                    *(account, word.reply, number_of.get((word.dedupe_key, account.id)), now),
-                    *(f"{word.dedupe_key}:{account.id}", intent),
+                    *(account, word.reply, now, f"{word.dedupe_key}:{account.id}"),
+                    intent=intent,
+                    question=number_of.get((word.dedupe_key, account.id)),
                 )
                 for word, account in sent
             ],

@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from handlers.messages import Reply, Say
 from handlers.tools import Tools
-from handlers.turn import Turn, queue, reachable
+from handlers.turn import Turn, outgoing, reachable
 from handlers.visit_talk import go_on, understand
 from nlp.understand import Understander
 from rules.visit import Answer, Source, State, Visit
-from storage import evidence, jobs, people, visits
+from storage import evidence, jobs, outbox, people, visits
 from storage.database import Work
 from storage.evidence import Note
 
@@ -100,7 +100,7 @@ def still_listening(work: Work, now: datetime) -> int:
         for account in reachable(people.accounts_of(work, note.rep)):
             reply = Reply(Say("visit.voice.still"))
             key = f"listening:{note.id}:{account.id}"
-            told += queue(work, account, reply, None, now, key, "reply", not_after=now + STILL_NEWS) is not None
+            told += outbox.queue(work, outgoing(account, reply, now, key, not_after=now + STILL_NEWS)) is not None
     return told
 
 

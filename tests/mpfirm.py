@@ -21,7 +21,7 @@ from bot.stand_in import made_photo
 from bot.wechat_client import ApiAccount
 from bot.wiring import SAMPLE_FIRM
 from handlers.messages import Reply, Say
-from handlers.turn import queue
+from handlers.turn import outgoing
 from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
 from rules.visit import Visit
@@ -202,7 +202,7 @@ def push(firm: MpFirm, phone: Phone, words: str, intent: str = "reminder") -> in
         account = people.account(work, "mp", phone.openid)
         assert account is not None
         reply = Reply(Say("as_is", {"text": words}))
-        row = queue(work, account, reply, None, firm.clock(), f"test:{words}", intent)
+        row = outbox.queue(work, outgoing(account, reply, firm.clock(), f"test:{words}", intent=intent))
         assert row is not None
     firm.app.sender.wake()
     return row

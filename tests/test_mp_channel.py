@@ -14,10 +14,10 @@ import bot.sender
 from bot.loopback.platform import Trouble
 from bot.stand_in import made_photo
 from handlers.messages import Reply, Say
-from handlers.turn import queue
+from handlers.turn import outgoing
 from nlp.transcribe import Transcript
 from rules.visit import State
-from storage import people, push_budget
+from storage import outbox, people, push_budget
 from storage.tables.visits import FollowUpRow
 from tests.databases import WHOLE, keep_others_waiting
 from tests.mpfirm import MpFirm, clip, fast, push, running, spent
@@ -261,7 +261,7 @@ async def test_a_file_for_somebody_comes_as_a_link(tmp_path: Path) -> None:
             account = people.account(work, "mp", rep.openid)
             assert account is not None
             reply = Reply(Say("as_is", {"text": "上周的数字"}), attach=content, attach_name="周报.xlsx")
-            queue(work, account, reply, None, firm.clock(), "test:file", "reply")
+            outbox.queue(work, outgoing(account, reply, firm.clock(), "test:file"))
         firm.app.sender.wake()
         await firm.idle()
         assert rep.pushed()[-1].startswith("上周的数字\n📎 周报.xlsx：https://firm.example/files/1")

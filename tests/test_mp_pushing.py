@@ -10,8 +10,8 @@ import bot.intake
 import bot.sender
 from bot.loopback.platform import Trouble
 from handlers.messages import Reply, Say
-from handlers.turn import queue
-from storage import people
+from handlers.turn import outgoing
+from storage import outbox, people
 from tests.databases import WHOLE
 from tests.mpfirm import REMINDER, clip, push, row, running, spent
 from tests.telegramfirm import WANG_JIAN
@@ -135,7 +135,7 @@ async def test_two_reminders_are_two_templates(tmp_path: Path) -> None:
             assert account is not None
             for outlet in ("老灶台", "阿福面馆"):
                 reply = Reply(Say("as_is", {"text": f"去{outlet}", "outlet": outlet}))
-                queue(work, account, reply, None, firm.clock(), f"test:{outlet}", "reminder")
+                outbox.queue(work, outgoing(account, reply, firm.clock(), f"test:{outlet}", intent="reminder"))
         firm.app.sender.wake()
         await firm.idle()
         assert [one.partition(" · ")[0] for one in rep.pushed()] == ["老灶台", "阿福面馆"]

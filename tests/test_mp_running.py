@@ -19,7 +19,7 @@ from bot.web_channel import WebChannel
 from bot.wechat_client import ApiAccount
 from bot.wiring import make_app
 from handlers.messages import Reply, Say
-from handlers.turn import queue
+from handlers.turn import outgoing
 from storage import outbox, people
 from storage.database import Database
 from tests.databases import WHOLE
@@ -70,7 +70,7 @@ async def test_the_running_bot_answers_invites_and_hands_out_files(tmp_path: Pat
                 account = people.account(work, "mp", "oWangJian_01")
                 assert account is not None
                 reply = Reply(Say("as_is", {"text": "上周的数字"}), attach=key, attach_name="周报.xlsx")
-                queue(work, account, reply, None, datetime.now(UTC), "test:file", "reply")
+                outbox.queue(work, outgoing(account, reply, datetime.now(UTC), "test:file"))
             [attempt] = await platform.push(f"{base}/mp/callback", platform.messages.text("oWangJian_01", "帮助"))
             said = platform.signer.open_reply(attempt.body)["Content"] + str(platform.sent)
             path = said.partition("http://127.0.0.1/")[2].partition("（")[0].partition("'")[0]
@@ -196,7 +196,7 @@ def test_what_the_rows_of_the_outbox_say_of_waiting(tmp_path: Path) -> None:
     now = datetime.now(UTC)
     with database.work(WHOLE) as work:
         account = people.link(work, people.Account("mp", "oWangJian_01", "oWangJian_01", WANG_JIAN), now)
-        rows = [queue(work, account, Reply(Say("nothing")), None, now, f"k{n}", "reply") for n in range(3)]
+        rows = [outbox.queue(work, outgoing(account, Reply(Say("nothing")), now, f"k{n}")) for n in range(3)]
         first, second, third = (number for number in rows if number is not None)
         outbox.shut(work, first, "window")
         outbox.sent(work, second, now, "template:4001")

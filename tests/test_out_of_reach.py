@@ -9,9 +9,9 @@ import pytest
 from handlers import alerts, group_digest, out_of_reach
 from handlers.messages import Reply, Say
 from handlers.sentences import sentence
-from handlers.turn import queue
+from handlers.turn import outgoing
 from reports import day
-from storage import people
+from storage import outbox, people
 from storage.people import Account
 from tests.botapi import updates
 from tests.botapi.troubles import Trouble, blocked
@@ -31,7 +31,9 @@ def say(firm: TelegramFirm, rep: Phone, words: str) -> None:
     with firm.database.work(WHOLE) as work:
         account = people.account(work, "telegram", str(rep.person.id))
         assert account is not None
-        queue(work, account, Reply(Say("as_is", {"text": words})), None, firm.clock(), words, "reminder")
+        outbox.queue(
+            work, outgoing(account, Reply(Say("as_is", {"text": words})), firm.clock(), words, intent="reminder")
+        )
     firm.app.sender.wake()
 
 

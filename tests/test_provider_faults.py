@@ -17,8 +17,8 @@ import bot.sender
 from bot.loopback.platform import LoopbackPlatform
 from bot.loopback.platform import Trouble as WeChatTrouble
 from handlers.messages import Reply, Say
-from handlers.turn import queue
-from storage import people
+from handlers.turn import outgoing
+from storage import outbox, people
 from tests import mpfirm, wecomfirm
 from tests.botapi import updates
 from tests.botapi.server import BotApi
@@ -145,7 +145,7 @@ def queue_for(firm: TelegramFirm, rep: Phone, words: str) -> None:
         account = people.account(work, "telegram", str(rep.person.id))
         assert account is not None
         reply = Reply(Say("as_is", {"text": words}))
-        queue(work, account, reply, None, firm.clock(), f"{rep.person.id}:{words}", "reply")
+        outbox.queue(work, outgoing(account, reply, firm.clock(), f"{rep.person.id}:{words}"))
     firm.app.sender.wake()
 
 

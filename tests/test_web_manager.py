@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from handlers.messages import Reply, Say
-from handlers.turn import queue
+from handlers.turn import outgoing
 from rules.people import scope_of
 from storage import figures, outbox, people
 from storage.people import Account
@@ -209,7 +209,7 @@ async def test_every_kind_of_message_has_a_name_on_the_page(tmp_path: Path, inte
         link_all(firm)
         rep = firm.link("E005", "rep")
         with firm.database.work(WHOLE) as work:
-            row = queue(work, rep, Reply(Say("nothing")), None, firm.now, "test:kind", intent)
+            row = outbox.queue(work, outgoing(rep, Reply(Say("nothing")), firm.now, "test:kind", intent=intent))
             assert row is not None
             outbox.shut(work, row, "a reason of a later version")
         [told] = (await seen(firm, "keqiao", "/day"))["undelivered"]

@@ -17,7 +17,7 @@ from yarl import URL
 
 from bot.web_channel import WebChannel
 from handlers.messages import Choice, Reply, Say
-from handlers.turn import ask, queue
+from handlers.turn import ask, outgoing
 from rules.anomalies import Anomaly, Finding
 from rules.evidence import Grade, Level, Photo, Place, PlaceKind, Reason
 from rules.limits import Limits
@@ -98,7 +98,7 @@ class Firm:
         with self.database.work(WHOLE) as work:
             number = ask(work, account, reply, self.now) if choices else None
             key = f"test:{text}:{self.now.isoformat()}"
-            row = queue(work, account, reply, number, self.now, key, "reply")
+            row = outbox.queue(work, outgoing(account, reply, self.now, key, question=number))
             assert row is not None
             if after:
                 outbox.hold_until(work, row, self.now + after, "")

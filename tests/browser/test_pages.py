@@ -6,8 +6,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 
 from bot.app import utc_now
 from handlers.messages import Choice, Reply, Say
-from handlers.turn import ask, queue
-from storage import inbox, people
+from handlers.turn import ask, outgoing
+from storage import inbox, outbox, people
 from storage.database import Work
 from tests.browser.conftest import keep
 from tests.browser.running import Running, running
@@ -24,7 +24,7 @@ def say(bot: Running, text: str, *choices: str) -> None:
         [account] = people.accounts_of(work, rep.code)
         reply = Reply(Say("as_is", {"text": text}), tuple(Choice(word, word) for word in choices), about="visit")
         number = ask(work, account, reply, utc_now()) if choices else None
-        queue(work, account, reply, number, utc_now(), f"test:{text}", "reply")
+        outbox.queue(work, outgoing(account, reply, utc_now(), f"test:{text}", question=number))
 
     with bot.database.work(WHOLE) as work:
         put(work)
