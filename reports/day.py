@@ -139,10 +139,14 @@ class UndeliveredLine:
 def undelivered_of_day(work: Work, manager: Employee, day: date, zone: ZoneInfo) -> list[UndeliveredLine]:
     """What was made on a local day for the manager or for people whose data the manager may see, and did not arrive."""
     since = datetime.combine(day, time(), zone)
+    messages = outbox.undelivered(work, since, since + timedelta(days=1))
+    if not messages:
+        return []
     scope, staff = scope_of(manager), {person.code: person for person in people.staff(work)}
-    owners = {account.id: staff.get(account.employee) for account in people.accounts(work)}
+    theirs = people.accounts_numbered(work, {message.account for message in messages if message.account is not None})
+    owners = {account.id: staff.get(account.employee) for account in theirs}
     lines = []
-    for message in outbox.undelivered(work, since, since + timedelta(days=1)):
+    for message in messages:
         person = owners.get(message.account or 0)
         if person is None or not person.active:
             continue

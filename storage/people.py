@@ -12,7 +12,7 @@ from sqlalchemy import insert as core_insert
 
 from rules.people import Employee, Role
 from storage.database import Work, insert, insert_one
-from storage.many import one_of
+from storage.many import among, one_of
 from storage.tables.columns import plain
 from storage.tables.firm import EmployeeRow
 from storage.tables.people import AccountRow, InviteRow, QuestionRow, UnreachableRow
@@ -211,6 +211,12 @@ def read_accounts(work: Work, employees: Collection[str]) -> None:
 
 def accounts(work: Work) -> list[Account]:
     return [_read(work, row) for row in work.run(select(_ACCOUNTS).order_by(_ACCOUNTS.c.id))]
+
+
+def accounts_numbered(work: Work, numbers: Collection[int]) -> list[Account]:
+    """Those of these rows that there are."""
+    rows = work.run(select(_ACCOUNTS).where(among(work, _ACCOUNTS.c.id, numbers)).order_by(_ACCOUNTS.c.id))
+    return [_read(work, row) for row in rows]
 
 
 def group_accounts(work: Work) -> list[Account]:

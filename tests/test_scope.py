@@ -144,6 +144,7 @@ READS: dict[str, Call] = {
     "people.accounts_of": each(people.accounts_of, CODES),
     "people.read_accounts": accounts_of_many,
     "people.accounts": people.accounts,
+    "people.accounts_numbered": lambda work: people.accounts_numbered(work, NUMBERS),
     "people.unreachable": people.unreachable,
     "people.group_accounts": people.group_accounts,
     "people.question": each(lambda work, n: people.question(work, n, n), NUMBERS),
