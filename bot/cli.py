@@ -147,7 +147,8 @@ def database_of(settings: "Settings") -> Iterator["Database"]:
 @contextmanager
 def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
     """The firm's database as it is."""
-    from storage.database import Database, DatabaseBusy  # noqa: PLC0415
+    from storage.database import Database  # noqa: PLC0415
+    from storage.engines import DatabaseBusy  # noqa: PLC0415
 
     with opening(settings):
         try:
@@ -163,7 +164,7 @@ def unmigrated_database(settings: "Settings") -> Iterator["Database"]:
 @contextmanager
 def opening(settings: "Settings") -> Iterator[None]:
     """Makes the data folder; ends with exit code 3 and what to do where the database cannot be opened."""
-    from storage.database import DatabaseAway, DatabaseMoved, NoDriver  # noqa: PLC0415
+    from storage.engines import DatabaseAway, DatabaseMoved, NoDriver  # noqa: PLC0415
 
     try:
         settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -182,7 +183,8 @@ def opening(settings: "Settings") -> Iterator[None]:
 @contextmanager
 def readable_database(settings: "Settings") -> Iterator[tuple["Database", bool]]:
     """The database for looking at, and whether a running bot has it: then nothing can be written."""
-    from storage.database import Database, DatabaseBusy  # noqa: PLC0415
+    from storage.database import Database  # noqa: PLC0415
+    from storage.engines import DatabaseBusy  # noqa: PLC0415
     from storage.migrate import MadeByNewer, migrate  # noqa: PLC0415
 
     with opening(settings):

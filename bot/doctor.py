@@ -16,7 +16,8 @@ from bot.wiring import has_model
 from rules.people import Part, system
 from rules.work_days import holidays_are_known
 from storage import alerts, health
-from storage.database import Database, DatabaseAway, NoDriver, moved_mark, moved_to
+from storage.database import Database
+from storage.engines import DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, fits, knows, newest
 from web.here import here_path
 

@@ -10,7 +10,8 @@ import click
 from bot.cli import SURROUNDINGS, USAGE, opening, say, settings_of, stop
 from bot.copying import progress_bars, told_copying
 from bot.settings import Settings
-from storage.database import Database, DatabaseBusy, moved_mark
+from storage.database import Database
+from storage.engines import DatabaseBusy, moved_mark
 from storage.move import move
 
 

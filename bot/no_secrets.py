@@ -9,7 +9,7 @@ from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlsplit
 
 from bot.settings import HIDDEN, Settings
-from storage.database import password_in
+from storage.engines import password_in
 
 SHORTEST: Final = 6  # a shorter secret would take ordinary words with it
 

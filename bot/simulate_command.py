@@ -15,7 +15,8 @@ from bot.simulated.firm import LEAST_OUTLETS, MOST_DAYS, MOST_VISITS, Plan, Simu
 from bot.simulated.writing import steps, write_firm
 from rules.people import Part, system
 from storage import simulated
-from storage.database import Database, DatabaseAway, DatabaseBusy, NoDriver
+from storage.database import Database
+from storage.engines import DatabaseAway, DatabaseBusy, NoDriver
 from storage.migrate import current, migrate, newest
 
 _FILE = "simulated.db"

@@ -16,7 +16,8 @@ from bot.settings import Settings
 from rules.audit import Action
 from storage import backup as archives
 from storage.backup import BadBackup, Manifest, NotEmpty
-from storage.database import Database, DatabaseBusy
+from storage.database import Database
+from storage.engines import DatabaseBusy
 from storage.files import keys_in, open_files
 
 _MARKS = {"fine": "✓", "hint": "!", "bad": "✗"}

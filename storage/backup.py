@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from storage import server_copy
-from storage.database import Database, kept_out, moved_mark
+from storage.database import Database
+from storage.engines import kept_out, moved_mark
 from storage.files import FileLost, Files, force, key_of
 from storage.migrate import knows
 from storage.move import check_empty

@@ -12,7 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from rules.people import Part, system
 from storage import jobs, leases, table_copy
-from storage.database import Database, Work, session_name
+from storage.database import Database, Work
+from storage.engines import session_name
 from storage.tables.people import AccountRow
 from storage.tables.post import InboxRow, OutboxRow
 from storage.tables.work import ApiTokenRow

@@ -13,7 +13,8 @@ from datetime import timedelta
 
 from sqlalchemy import column, delete, func, not_, or_, select, table, update
 
-from storage.database import Work, insert, session_name
+from storage.database import Work, insert
+from storage.engines import session_name
 from storage.tables.work import LeaseRow
 
 SECONDS = 25.0  # what a dead process holds is free again after this long

@@ -17,7 +17,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from rules.people import Part, system
 from storage import table_copy
-from storage.database import Database, DatabaseAway, Work, kept_out, moved_mark
+from storage.database import Database, Work
+from storage.engines import DatabaseAway, kept_out, moved_mark
 from storage.files import force
 from storage.health import damage_of
 from storage.migrate import current, knows, migrate_within, newest, revision_of

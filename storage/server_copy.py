@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rules.people import Part, system
 from storage import table_copy
-from storage.database import Database, remove_sqlite
+from storage.database import Database
+from storage.engines import remove_sqlite
 from storage.migrate import migrate
 from storage.move import check_revision, empty_place
 from storage.table_copy import Progress

@@ -36,7 +36,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import NullType
 
 from storage import jobs
-from storage.database import Work, as_standard_json
+from storage.database import Work
+from storage.engines import as_standard_json
 from storage.tables import Base
 from storage.tables.columns import plain, storable
 from storage.tables.firm import OF_THE_TABLES, RevisionRow

@@ -13,7 +13,8 @@ from bot.stand_in import made_photo
 from bot.telegram_updates import read_update
 from handlers.receive import receive
 from storage import inbox, outbox, people
-from storage.database import Database, DatabaseBusy
+from storage.database import Database
+from storage.engines import DatabaseBusy
 from storage.people import Account
 from storage.tables.post import InboxRow, OutboxRow
 from storage.tables.visits import PhotoRow

@@ -10,7 +10,8 @@ from sqlalchemy.exc import OperationalError
 from bot.invite_spool import spool, take
 from rules.people import Employee, Role
 from storage import people
-from storage.database import Database, DatabaseBusy
+from storage.database import Database
+from storage.engines import DatabaseBusy
 from tests.databases import WHOLE, open_migrated, sqlite_only
 
 NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)

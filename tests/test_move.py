@@ -22,7 +22,8 @@ from bot.replay import Replay
 from bot.script import read_script
 from bot.script_check import check
 from storage import evidence, inbox, jobs, outbox, table_copy
-from storage.database import Database, DatabaseAway, DatabaseBusy, DatabaseMoved, moved_mark
+from storage.database import Database
+from storage.engines import DatabaseAway, DatabaseBusy, DatabaseMoved, moved_mark
 from storage.evidence import Note
 from storage.migrate import migrate
 from storage.move import InUse, NotEmpty, OtherRevision, move

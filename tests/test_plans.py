@@ -17,7 +17,8 @@ from rules.outlets import Outlet
 from rules.people import Scope
 from rules.places import Point
 from storage import firm
-from storage.database import Database, Work, from_json
+from storage.database import Database, Work
+from storage.engines import from_json
 from storage.many import one_of
 from storage.plans import Rows
 from storage.scope import NoScope

@@ -26,7 +26,8 @@ from reports.firm_import import read_firm, save_firm
 from rules.outlets import Outlet
 from rules.people import Employee, Role
 from storage import firm, inbox, leases, outbox, people, visits
-from storage.database import Database, DatabaseAway
+from storage.database import Database
+from storage.engines import DatabaseAway
 from storage.migrate import current, migrate, newest
 from storage.outbox import Outgoing
 from storage.people import Account

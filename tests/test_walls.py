@@ -18,7 +18,8 @@ RAW = frozenset(
 )
 OTHERS = {"self", "csv"}
 MAY_BE_RAW = {
-    "storage/database.py": "opens the connections and sets the scope on them",
+    "storage/database.py": "opens the transactions and sets the scope on them",
+    "storage/engines.py": "opens the connections",
     "storage/shared_commit.py": "begins and ends the transaction that units of work share",
     "storage/scope.py": "spells the conditions",
     "storage/migrate.py": "changes tables, for the whole firm",
