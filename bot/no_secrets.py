@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote, quote_plus, urlsplit
 
-from bot.settings import HIDDEN, Settings
+from bot.settings import Settings
+from bot.settings_problems import HIDDEN
 from storage.engines import password_in
 
 SHORTEST: Final = 6  # a shorter secret would take ordinary words with it

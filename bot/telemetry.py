@@ -13,7 +13,8 @@ from structlog.contextvars import get_contextvars
 
 from bot.logs import FIELDS, as_text, sentence, words_of
 from bot.no_secrets import NoSecrets
-from bot.settings import Settings, variable_of
+from bot.settings import Settings
+from bot.settings_walk import variable_of
 
 SERVICE = "zoudian"
 

@@ -11,7 +11,8 @@ from bot.cli import SURROUNDINGS, USAGE, readable_database, settings_of
 from bot.loopback.signer import Signer
 from bot.mp_channel import CALLBACK_PATH as MP_PATH
 from bot.mp_invites import account_of
-from bot.settings import Settings, variable_of
+from bot.settings import Settings
+from bot.settings_walk import variable_of
 from bot.wechat_beside import api_beside
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_setup import Look, look_at_callback, look_at_official, look_at_work

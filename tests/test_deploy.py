@@ -18,7 +18,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bot.cli import main
-from bot.settings import load_settings, unknown_variables, variable_of
+from bot.settings import load_settings, unknown_variables
+from bot.settings_walk import variable_of
 from bot.telegram_channel import WEBHOOK_PATH
 from tests.composed import COMPOSE, ROOT, compose, seconds, services
 from tests.test_packaging import ROOMS

@@ -22,7 +22,7 @@ from bot import logs
 from bot.channels import NotSent
 from bot.logs import FIELDS, as_text, formatter
 from bot.no_secrets import NoSecrets
-from bot.settings import HIDDEN
+from bot.settings_problems import HIDDEN
 from bot.tasks import in_pool, spawn
 from nlp.speech_process import SpeechProcess
 from tests.speech import TEST_MODEL

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 from bot.cli import main
 from bot.config_file import SettingsRefused, line_of, parse
 from bot.no_secrets import secret_values
-from bot.settings import HIDDEN, Settings, load_settings, unknown_variables, variable_of
+from bot.settings import Settings, load_settings, unknown_variables
 from bot.settings_fields import WEBHOOK_PATH, Values
+from bot.settings_problems import HIDDEN
+from bot.settings_walk import variable_of
 from bot.telegram_channel import WEBHOOK_PATH as OF_THE_CHANNEL
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings

@@ -21,7 +21,7 @@ from bot.app import App
 from bot.channels import NotSent
 from bot.cli import main
 from bot.no_secrets import NoSecrets
-from bot.settings import HIDDEN
+from bot.settings_problems import HIDDEN
 from bot.telemetry import OtlpSpans, scrubbed
 from bot.watch import Watch
 from nlp.speech_process import SpeechProcess

@@ -11,7 +11,7 @@ import pytest
 
 import texts
 from bot.abilities import BY_NAME
-from bot.settings import Origin
+from bot.settings_problems import Origin
 from handlers.commands import COMMANDS
 from nlp.sound_limits import BadReason
 from nlp.transcribe import PullReason

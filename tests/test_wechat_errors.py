@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bot.loopback.platform import Trouble
-from bot.settings import HIDDEN
+from bot.settings_problems import HIDDEN
 from bot.wechat_client import ApiAccount, WeChatApi
 from bot.wechat_errors import ApiBusy, ApiError, ApiNotReached, ApiRefused, ApiUnsure, cleaned
 from storage.database import Database
