@@ -30,9 +30,9 @@ from bot.wecom_channel import WecomChannel, WecomSettings
 from rules.limits import Limits
 from storage import people
 from storage.people import Account
-from storage.tables.post import InboxRow, OutboxRow
 from storage.tables.visits import PlaceRow
 from tests.databases import WHOLE
+from tests.firmrows import FirmRows
 from tests.telegramfirm import SHOP, WANG_JIAN, Clock, Deaf, firm_tools, sample_database
 from tests.wecomfirm import MEMBERS, words_of
 from web.here import HerePage
@@ -46,7 +46,7 @@ KEY = b"k" * 32
 
 
 @dataclass
-class HereFirm:
+class HereFirm(FirmRows):
     """`address` is what phones open: a proxy that passes everything on under another host name and port."""
 
     folder: Path
@@ -113,10 +113,6 @@ class HereFirm:
     def upstream(self) -> str:
         return f"http://127.0.0.1:{self.site.port}"
 
-    def inbox(self) -> list[InboxRow]:
-        with self.database.read(WHOLE) as work:
-            return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
-
     def places(self) -> list[PlaceRow]:
         with self.database.read(WHOLE) as work:
             return list(work.session.scalars(select(PlaceRow).order_by(PlaceRow.id)))
@@ -126,15 +122,7 @@ class HereFirm:
         return "\n".join(words_of(one) for one in self.platform.sent if one["to"] == self.person)
 
     async def settle(self) -> None:
-        await self.platform.until(lambda: not self._left(), 20)
-
-    def _left(self) -> bool:
-        waiting = (
-            select(InboxRow.id).where(InboxRow.state == "new"),
-            select(OutboxRow.id).where(OutboxRow.state == "due"),
-        )
-        with self.database.read(WHOLE) as work:
-            return any(work.session.scalar(query.limit(1)) is not None for query in waiting)
+        await self.platform.until(lambda: not self.left(), 20)
 
 
 @dataclass

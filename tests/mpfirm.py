@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from sqlalchemy import select
 
 from bot.app import App
 from bot.loopback.official import OfficialPlatform
@@ -24,14 +23,12 @@ from handlers.messages import Reply, Say
 from handlers.turn import outgoing
 from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
-from rules.visit import Visit
 from scheduler.clock import tick
-from storage import jobs, outbox, people, push_budget, visits
+from storage import outbox, people, push_budget
 from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables.post import InboxRow, OutboxRow
-from storage.tables.visits import VisitRow
 from tests.databases import WHOLE
+from tests.firmrows import FirmRows, served
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -40,7 +37,7 @@ ALERT = Template("TPL-alert", "template", (("标题", "thing1"), ("时间", "tim
 FAST = {"window": 1.0, "cut": 1.4, "repeat": 1.0}  # instead of 4, 6 and 7 seconds
 
 
-class MpFirm:
+class MpFirm(FirmRows):
     """`app` may be stopped and made anew over the same database and files: `make_app`."""
 
     def __init__(
@@ -102,28 +99,7 @@ class MpFirm:
         await self.idle()
 
     async def idle(self, seconds: float = 20.0) -> None:
-        await self.platform.until(lambda: not self._left(), seconds)
-
-    def _left(self) -> bool:
-        waiting = (
-            select(InboxRow.id).where(InboxRow.state == "new"),
-            select(OutboxRow.id).where(OutboxRow.state == "due"),
-        )
-        with self.database.read(WHOLE) as work:
-            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
-            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
-
-    def inbox(self) -> list[InboxRow]:
-        with self.database.read(WHOLE) as work:
-            return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
-
-    def outbox(self) -> list[Outgoing]:
-        with self.database.read(WHOLE) as work:
-            return outbox.after(work, 0)
-
-    def visits(self) -> list[Visit]:
-        with self.database.read(WHOLE) as work:
-            return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
+        await self.platform.until(lambda: not self.left(), seconds)
 
 
 @dataclass
@@ -237,18 +213,14 @@ async def running(
     """The firm's bot, receiving and sending."""
     async with OfficialPlatform(callback_s=callback_s) as platform:
         firm = MpFirm(folder, platform, transcriber or Deaf(), Clock(speed), **more)
-        site = web.Application()
-        site.router.add_route("*", CALLBACK_PATH, firm.callback)
-        runner = web.AppRunner(site, access_log=None, shutdown_timeout=0.2)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            firm.url = f"http://127.0.0.1:{runner.addresses[0][1]}{CALLBACK_PATH}"
-            await firm.app.start()
-            yield firm
+            async with served(CALLBACK_PATH, firm.callback) as firm.url:
+                try:
+                    await firm.app.start()
+                    yield firm
+                finally:
+                    await firm.app.stop()
         finally:
-            await firm.app.stop()
-            await runner.cleanup()
             firm.database.close()
 
 

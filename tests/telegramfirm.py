@@ -11,7 +11,6 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from sqlalchemy import select
 
 from bot.app import App
 from bot.stand_in import made_photo
@@ -21,20 +20,17 @@ from handlers.tools import Ear, Tools, make_tools
 from nlp.transcribe import NoModel, Transcriber
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
-from rules.visit import Visit
 from scheduler.clock import tick
-from storage import inbox, jobs, outbox, people, visits
+from storage import inbox, people
 from storage.database import Database
 from storage.files import LocalFiles
 from storage.inbox import Delivery
-from storage.outbox import Outgoing
 from storage.people import Account
-from storage.tables.post import InboxRow, OutboxRow
-from storage.tables.visits import VisitRow
 from tests.botapi import updates
 from tests.botapi.server import BotApi
 from tests.botapi.updates import Person
 from tests.databases import WHOLE, open_migrated
+from tests.firmrows import FirmRows
 from tests.speech import CLIPS
 
 Json = dict[str, Any]
@@ -66,7 +62,7 @@ class Clock:
         return START + self.moved + timedelta(seconds=(time.monotonic() - self.began) * self.speed)
 
 
-class TelegramFirm:
+class TelegramFirm(FirmRows):
     """`app` may be stopped and made anew over the same database and files: `make_app`."""
 
     def __init__(self, folder: Path, api: BotApi, transcriber: Transcriber, clock: Clock) -> None:
@@ -99,29 +95,7 @@ class TelegramFirm:
 
     async def idle(self, seconds: float = 20.0) -> None:
         """Wait until every update was applied, every note heard, and every message that is due sent."""
-        await self.api.until(lambda: not self.api.waiting() and not self._left(), seconds)
-
-    def _left(self) -> bool:
-        """Whether something waits. A note is heard and its answer queued in one commit, so one look tells."""
-        waiting = (
-            select(InboxRow.id).where(InboxRow.state == "new"),
-            select(OutboxRow.id).where(OutboxRow.state == "due"),
-        )
-        with self.database.read(WHOLE) as work:
-            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
-            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
-
-    def inbox(self) -> list[InboxRow]:
-        with self.database.read(WHOLE) as work:
-            return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
-
-    def outbox(self) -> list[Outgoing]:
-        with self.database.read(WHOLE) as work:
-            return outbox.after(work, 0)
-
-    def visits(self) -> list[Visit]:
-        with self.database.read(WHOLE) as work:
-            return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
+        await self.api.until(lambda: not self.api.waiting() and not self.left(), seconds)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from rules.visit import State
 from storage import outbox, people, push_budget
 from storage.tables.visits import FollowUpRow
 from tests.databases import WHOLE, keep_others_waiting
-from tests.mpfirm import MpFirm, clip, fast, push, running, spent
+from tests.mpfirm import MpFirm, Phone, clip, fast, push, running, spent
 from tests.telegramfirm import MANAGER_WU, START, SUN_HAO, WANG_JIAN
 
 OPENID = "oWangJian_01"
@@ -381,10 +381,7 @@ async def test_messages_of_the_same_second_keep_their_order_and_each_counts_once
 async def test_a_number_answers_what_it_stands_below_even_when_two_questions_are_open(tmp_path: Path) -> None:
     async with running(tmp_path) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
-        await rep.pins()
-        await rep.photographs()
-        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
-        await rep.says("确认")
+        await price_too_high(rep)
         await rep.pins()
         await rep.photographs()
         card = await rep.says("解决了送货迟到的问题，老板娘订了5箱小酥肉，价格有优势")
@@ -404,10 +401,7 @@ async def test_a_reminder_stays_answerable_in_words_when_something_newer_is_aske
     """提醒之后又问了别的：打「完成」照样算数；拿不准是哪件事，就把提醒再拿出来问。"""
     async with running(tmp_path) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
-        await rep.pins()
-        await rep.photographs()
-        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
-        await rep.says("确认")
+        await price_too_high(rep)
         await firm.time_passes(START + timedelta(days=1, hours=23, minutes=45))
         assert any("1 完成" in text for text in rep.pushed())
         asked = await rep.says("我的拜访")  # something newer
@@ -424,10 +418,7 @@ async def test_a_reminder_stays_answerable_in_words_when_something_newer_is_aske
 async def test_a_label_alone_answers_the_one_reminder_below_a_closed_visit(tmp_path: Path) -> None:
     async with running(tmp_path) as firm:
         rep = firm.follower(WANG_JIAN, OPENID)
-        await rep.pins()
-        await rep.photographs()
-        await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
-        await rep.says("确认")
+        await price_too_high(rep)
         await firm.time_passes(START + timedelta(days=1, hours=23, minutes=45))
         await rep.pins()
         await rep.photographs()
@@ -436,6 +427,14 @@ async def test_a_label_alone_answers_the_one_reminder_below_a_closed_visit(tmp_p
         assert "完成" in await rep.says("已完成")
         assert todo_states(firm)[0] == "done"
         assert "1 完成" not in await rep.says("已完成")  # nothing left to answer so
+
+
+async def price_too_high(rep: Phone) -> None:
+    """A visit to its end, with a 待办 for the day after tomorrow at half past ten."""
+    await rep.pins()
+    await rep.photographs()
+    await rep.says("解决了送货迟到的问题，他嫌价格太贵，后天上午十点半再约")
+    await rep.says("确认")
 
 
 def todo_states(firm: MpFirm) -> list[str]:

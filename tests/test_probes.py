@@ -7,7 +7,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -272,10 +272,15 @@ async def test_a_locked_database_is_told_in_time_and_forgotten_in_time(tmp_path:
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Any:
+def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A server of the test's own, with the tables made; what the test opens in `tmp_path` is on it."""
+    from storage.migrate import migrate  # noqa: PLC0415 - for this server alone
+
     own = Server()
     with monkeypatch.context() as patched:
         patched.setattr(databases, "server", lambda: own.url)
+        with closing(Database(databases.postgres_url(tmp_path))) as database:
+            migrate(database)
         yield own
     own.remove()
 
@@ -283,11 +288,6 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Any:
 @postgres_only
 @pytest.mark.chaos
 async def test_a_database_that_is_away_is_told_in_time_and_forgotten_in_time(server: Server, tmp_path: Path) -> None:
-    from storage.migrate import migrate  # noqa: PLC0415 - for this server alone
-
-    database = Database(databases.postgres_url(tmp_path))
-    migrate(database)
-    database.close()
     async with watched(tmp_path) as bot:
         await bot.until(200, 10)
         await asyncio.to_thread(server.crash)
@@ -307,11 +307,6 @@ async def test_a_database_that_is_away_is_told_in_time_and_forgotten_in_time(ser
 @pytest.mark.chaos
 async def test_a_database_that_hangs_is_told_in_time(server: Server, tmp_path: Path) -> None:
     """Stopped, as a machine that is out of breath: connections stand and nothing answers."""
-    from storage.migrate import migrate  # noqa: PLC0415
-
-    database = Database(databases.postgres_url(tmp_path))
-    migrate(database)
-    database.close()
     async with watched(tmp_path) as bot:
         await bot.until(200, 10)
         with bot.firm.database.read(WHOLE) as work:

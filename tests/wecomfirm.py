@@ -21,21 +21,19 @@ from bot.wecom_robot import Group, GroupRobots
 from bot.wiring import SAMPLE_FIRM
 from nlp.transcribe import Transcriber
 from rules.places import Point, gcj02_from_wgs84
-from rules.visit import Visit
 from scheduler.clock import tick
-from storage import jobs, outbox, people, visits
-from storage.outbox import Outgoing
+from storage import people
 from storage.people import Account
-from storage.tables.post import CardRow, InboxRow, OutboxRow
-from storage.tables.visits import VisitRow
+from storage.tables.post import CardRow
 from tests.databases import WHOLE
+from tests.firmrows import FirmRows, served
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
 MEMBERS = ("wangjian", "sunhao", "zhouyang", "wujingli", "qianzong", "heping")  # of the sample firm; the last one left
 
 
-class WecomFirm:
+class WecomFirm(FirmRows):
     """`app` may be stopped and made anew over the same database and files: `make_app`."""
 
     def __init__(
@@ -85,29 +83,7 @@ class WecomFirm:
 
     async def idle(self, seconds: float = 20.0) -> None:
         """Wait until every message was applied, every note heard, and every message that is due sent."""
-        await self.platform.until(lambda: not self._left(), seconds)
-
-    def _left(self) -> bool:
-        now = self.clock()
-        waiting = (
-            select(InboxRow.id).where(InboxRow.state == "new"),
-            select(OutboxRow.id).where(OutboxRow.state == "due", OutboxRow.due_at <= now),
-        )
-        with self.database.read(WHOLE) as work:
-            busy = any(jobs.counts(work).get(state) for state in ("ready", "running"))
-            return busy or any(work.session.scalar(query.limit(1)) is not None for query in waiting)
-
-    def inbox(self) -> list[InboxRow]:
-        with self.database.read(WHOLE) as work:
-            return list(work.session.scalars(select(InboxRow).order_by(InboxRow.id)))
-
-    def outbox(self) -> list[Outgoing]:
-        with self.database.read(WHOLE) as work:
-            return outbox.after(work, 0)
-
-    def visits(self) -> list[Visit]:
-        with self.database.read(WHOLE) as work:
-            return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
+        await self.platform.until(lambda: not self.left(self.clock()), seconds)
 
     def accounts(self) -> list[Account]:
         with self.database.read(WHOLE) as work:
@@ -197,16 +173,12 @@ async def running(
     """The firm's bot, receiving and sending. `how`: see WecomFirm."""
     async with WorkPlatform(members=MEMBERS) as platform:
         firm = WecomFirm(folder, platform, transcriber or Deaf(), Clock(speed), **how)
-        site = web.Application()
-        site.router.add_route("*", CALLBACK_PATH, firm.callback)
-        runner = web.AppRunner(site, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            firm.url = f"http://127.0.0.1:{runner.addresses[0][1]}{CALLBACK_PATH}"
-            await firm.app.start()
-            yield firm
+            async with served(CALLBACK_PATH, firm.callback) as firm.url:
+                try:
+                    await firm.app.start()
+                    yield firm
+                finally:
+                    await firm.app.stop()
         finally:
-            await firm.app.stop()
-            await runner.cleanup()
             firm.database.close()
