@@ -20,7 +20,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import JSON, BigInteger, Column, DateTime, Integer, MetaData, String, Table, bindparam, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    event,
+    insert,
+    select,
+)
 
 from bench.conversation import FIRST_CHAT, NOTE, outlet_place
 from bench.ours import make_firm
@@ -72,16 +85,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200, help="of each kind a round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    parser.add_argument("--commit-ms", type=float, default=0.0, help="a disk that takes so much longer for a commit")
     given = parser.parse_args()
     print("| database | threads | step | steps/s | CPU ms | p50 ms | p99 ms | of the bare one |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for name, url in (("sqlite", sqlite_url), ("postgresql", postgres_url)):
         if given.only in (None, name):
-            for line in measured(name, url(), given.steps, given.rounds):
+            for line in measured(name, url(), given.steps, given.rounds, given.commit_ms):
                 print(line, flush=True)
 
 
-def measured(name: str, url: str, count: int, rounds: int) -> list[str]:
+def measured(name: str, url: str, count: int, rounds: int, commit_ms: float) -> list[str]:
     """The rows of the table for one database."""
     chats = 2 * count * rounds
     database = Database(url)
@@ -91,6 +105,8 @@ def measured(name: str, url: str, count: int, rounds: int) -> list[str]:
     tools = make_tools(Limits(), LocalFiles(Path(folder()) / "files"))
     tools.ear.of(database)
     taps = iter([prepared(database, tools, chat) for chat in range(FIRST_CHAT, FIRST_CHAT + chats)])
+    if commit_ms:
+        event.listen(database.writer, "commit", lambda _: threading.Event().wait(commit_ms / 1000))
     found: dict[tuple[int, str], list[tuple[float, float, list[float]]]] = {}
     for number in range(rounds):
         for threads in (1, 8):
