@@ -10,7 +10,8 @@ from bot.app import App, utc_now
 from bot.telegram_channel import ABILITIES, TelegramChannel, TelegramSettings
 from bot.wiring import SAMPLE_FIRM
 from handlers.tools import make_tools
-from nlp.transcribe import Hints, NoModel, Transcript
+from nlp.models import NoModel
+from nlp.transcribe import Hints, Transcript
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
 from rules.outlets import Outlet

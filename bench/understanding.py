@@ -23,8 +23,9 @@ from faster_whisper import WhisperModel
 
 from bot.wiring import SAMPLE_FIRM, TEST_MODEL
 from nlp.firm_words import FirmWords, OutletWords, ProductWords
+from nlp.models import TranscribeSettings
 from nlp.speech_process import SpeechProcess
-from nlp.transcribe import _TEMPERATURES, _VAD, Hints, TranscribeSettings, physical_cores
+from nlp.transcribe import _TEMPERATURES, _VAD, Hints, physical_cores
 from nlp.understand import Understander, warm
 from reports.firm_import import read_firm
 from rules.limits import Limits

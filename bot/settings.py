@@ -51,7 +51,7 @@ from bot.settings_walk import (
     variable_of,
 )
 from handlers.tools import ChannelWords
-from nlp.transcribe import TranscribeSettings
+from nlp.models import TranscribeSettings
 from rules.limits import Limits, PhraseActions
 from storage.files import FilesSettings
 

@@ -25,7 +25,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.sayings import in_chinese
-from nlp.transcribe import TranscribeSettings
+from nlp.models import TranscribeSettings
 from rules.limits import EVIDENCE, Limits, Saying
 
 PREFIX: Final = "ZOUDIAN_"

@@ -13,12 +13,13 @@ import click
 
 from bot.cli import DATA_PROBLEM, SAMPLE_FIRM, SURROUNDINGS, USAGE, progress_bar, say, settings_of, stop
 from bot.settings import Settings
-from nlp import transcribe
+from nlp import models, transcribe
 from nlp.firm_words import FirmWords, OutletWords, OwnWords, PhraseRule, ProductWords
 from nlp.labels import FIELDS, Score, disagreements, score, to_json
+from nlp.models import ModelTooSmall, NoModel, PullFailed, TranscribeSettings
 from nlp.plugin import Plugin, plugin_or_none, understander
 from nlp.sound_limits import BadAudio
-from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, PullFailed, TranscribeSettings
+from nlp.transcribe import Hints, NoEngine
 from nlp.understand import Understanding
 from reports.firm_import import FirmData, ImportRefused, read_firm
 from rules.limits import Limits
@@ -60,7 +61,7 @@ def _pull(name: str, into: Path, mirror: str | None, *, allow_small: bool) -> Pa
                 bar.length = total
                 bar.update(min(done, total) - bar.pos)
 
-        return transcribe.pull_model(name, into, mirror, show, allow_small_models=allow_small)
+        return models.pull_model(name, into, mirror, show, allow_small_models=allow_small)
 
 
 @model.command()

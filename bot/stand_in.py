@@ -11,8 +11,9 @@ from PIL import Image
 from PIL.ExifTags import GPS, IFD, Base
 
 from bot.script import bracket
+from nlp.models import NoModel
 from nlp.sound_limits import BadAudio, BadReason
-from nlp.transcribe import Hints, NoModel, Transcriber, Transcript
+from nlp.transcribe import Hints, Transcriber, Transcript
 from rules.places import Point
 
 if TYPE_CHECKING:

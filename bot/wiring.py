@@ -16,9 +16,9 @@ from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.watch import Watch
 from bot.web_channel import WebChannel
 from handlers.tools import Tools, make_tools
+from nlp.models import ModelTooSmall, NoModel, TranscribeSettings, find_model
 from nlp.plugin import plugin_or_none
 from nlp.speech_process import SpeechProcess
-from nlp.transcribe import ModelTooSmall, NoModel, TranscribeSettings, find_model
 from storage.database import Database
 from storage.files import Files, open_files
 from texts import load

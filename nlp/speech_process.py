@@ -9,7 +9,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from nlp.transcribe import Hints, TranscribeSettings, Transcript, make_transcriber
+from nlp.models import TranscribeSettings
+from nlp.transcribe import Hints, Transcript, make_transcriber
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 5.0

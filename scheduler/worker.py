@@ -11,8 +11,9 @@ from structlog.contextvars import bound_contextvars
 from handlers.tools import Tools
 from handlers.voice_notes import Heard, note_heard
 from nlp import guards
+from nlp.models import ModelTooSmall, NoModel
 from nlp.sound_limits import BadAudio
-from nlp.transcribe import Hints, ModelTooSmall, NoEngine, NoModel, Transcriber
+from nlp.transcribe import Hints, NoEngine, Transcriber
 from nlp.understand import Understander
 from rules.people import Part, system
 from storage import evidence, firm, jobs

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from nlp.audio import Samples
+from nlp.models import TranscribeSettings
 from nlp.sound_limits import RATE
-from nlp.transcribe import TranscribeSettings
 
 SPEECH = Path(__file__).parent / "media" / "speech"
 CLIPS = SPEECH / "clips"

@@ -17,7 +17,8 @@ from bot.stand_in import made_photo
 from bot.telegram_channel import WEBHOOK_PATH, TelegramChannel, TelegramSettings
 from bot.wiring import SAMPLE_FIRM
 from handlers.tools import Ear, Tools, make_tools
-from nlp.transcribe import NoModel, Transcriber
+from nlp.models import NoModel
+from nlp.transcribe import Transcriber
 from reports.firm_import import read_firm, save_firm
 from rules.limits import Limits
 from scheduler.clock import tick

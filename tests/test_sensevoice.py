@@ -16,15 +16,9 @@ import pytest
 from click.testing import CliRunner
 
 from bot.cli import main
+from nlp.models import NoModel, TranscribeSettings
 from nlp.speech_process import SpeechCrashed, SpeechProcess
-from nlp.transcribe import (
-    Hints,
-    NoEngine,
-    NoModel,
-    SherpaTranscriber,
-    TranscribeSettings,
-    check_model,
-)
+from nlp.transcribe import Hints, NoEngine, SherpaTranscriber, check_model
 from tests.speech import CLIPS, SPEECH, unspoken_clips, wav
 
 SHAPE = SPEECH.parent / "sensevoice"

@@ -13,8 +13,8 @@ import texts
 from bot.abilities import BY_NAME
 from bot.settings_problems import Origin
 from handlers.commands import COMMANDS
+from nlp.models import PullReason
 from nlp.sound_limits import BadReason
-from nlp.transcribe import PullReason
 from rules.anomalies import Anomaly
 from rules.audit import Action
 from rules.confirmations import Verdict

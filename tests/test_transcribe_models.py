@@ -13,22 +13,17 @@ import pytest
 from faster_whisper.utils import _MODELS
 from huggingface_hub import constants
 
-from nlp import transcribe
+from nlp import models
 from nlp.audio import Samples, decode
+from nlp.models import ModelTooSmall, NoModel, PullFailed, TranscribeSettings, find_model, pull_model
 from nlp.sound_limits import BadAudio
 from nlp.transcribe import (
     Hints,
-    ModelTooSmall,
-    NoModel,
-    PullFailed,
     SherpaTranscriber,
-    TranscribeSettings,
     WhisperTranscriber,
     check_model,
-    find_model,
     make_transcriber,
     physical_cores,
-    pull_model,
     speech_spans,
 )
 
@@ -100,7 +95,7 @@ def test_an_unknown_name_is_no_model(tmp_path: Path) -> None:
 
 
 def test_names_mean_what_they_mean_in_faster_whisper() -> None:
-    for name, repository in transcribe._REPOSITORIES.items():
+    for name, repository in models._REPOSITORIES.items():
         assert name == "sensevoice-small" or _MODELS[name] == repository
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from nlp.models import NoModel, TranscribeSettings
 from nlp.sound_limits import BadAudio
 from nlp.speech_process import SpeechCrashed, SpeechProcess, SpeechTimeout
-from nlp.transcribe import Hints, NoModel, TranscribeSettings
+from nlp.transcribe import Hints
 
 FIRM = Path("tests/media/speech")
 SETTINGS = TranscribeSettings(model=str(FIRM / "test_model"), prompt="", hotword_tokens=0, cpu_threads=1)
