@@ -16,6 +16,7 @@ from rules.evidence import Level
 from rules.limits import Limits
 from rules.people import Employee, Role, Scope, scope_of
 from rules.visit import Visit
+from rules.work_days import worked_before
 from storage import alerts, evidence, figures, firm, follow_ups, people, rep_figures
 from storage.database import Work
 from storage.rep_figures import VisitFacts
@@ -32,7 +33,8 @@ def daily(work: Work, day: date, now: datetime, limits: Limits) -> int:
     A manager without anything out of line gets none: silence is good news.
     """
     staff = people.staff(work)
-    days = _Days(work, staff, day, limits)
+    told = datetime.combine(worked_before(day, limits), limits.alert_at, ZoneInfo(limits.time_zone))
+    days = _Days(work, staff, day, limits, told)
     words: list[Word] = []
     for manager in (person for person in staff if person.active and person.manages):
         found = days.findings(scope_of(manager))
@@ -67,10 +69,12 @@ def findings_for(work: Work, manager: Employee, staff: Sequence[Employee], day: 
 class _Days:
     """The figures of all reps of a day, read once, and what is out of line within each scope."""
 
-    def __init__(self, work: Work, staff: Sequence[Employee], day: date, limits: Limits) -> None:
+    def __init__(
+        self, work: Work, staff: Sequence[Employee], day: date, limits: Limits, told: datetime | None = None
+    ) -> None:
         reps = [person for person in staff if person.active and person.role is Role.REP]
         self._day, self._limits = day, limits
-        self._days = rep_days(work, reps, day, limits)
+        self._days = rep_days(work, reps, day, limits, told)
         self._of_rep = {rep.code: number for number, rep in enumerate(reps)}
         self._of_district: dict[str, list[int]] = {}
         for number, rep in enumerate(reps):
@@ -97,8 +101,12 @@ def sees_rep(scope: Scope, rep: Employee) -> bool:
     return any(scope.holds(district, rep.code) for district in rep.districts or ("",))
 
 
-def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) -> list[RepDay]:
-    """The day's figures of each rep, from what is stored."""
+def rep_days(
+    work: Work, reps: Sequence[Employee], day: date, limits: Limits, told: datetime | None = None
+) -> list[RepDay]:
+    """The day's figures of each rep, from what is stored. After `told`, when the last alert was made, a visit may have
+    ended in the evening or on a day off: it is judged with this day's, or no manager would ever hear of it.
+    """
     codes = [rep.code for rep in reps]
     zone = ZoneInfo(limits.time_zone)
     since = rep_figures.first_days(work, codes, zone)
@@ -108,10 +116,16 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
     of_rep: dict[str, list[VisitFacts]] = {}
     for visit in rep_figures.visits_of_reps(work, codes, day):
         of_rep.setdefault(visit.rep, []).append(visit)
+    late: dict[str, list[VisitFacts]] = {}
+    for earlier in _days_between(told.astimezone(zone).date(), day) if told is not None else ():
+        used |= _with_used_photos(work, codes, earlier)
+        for visit in rep_figures.visits_of_reps(work, codes, earlier, told):
+            late.setdefault(visit.rep, []).append(visit)
     days = []
     for rep in reps:
         own = of_rep.get(rep.code, [])
-        closed = [visit for visit in own if visit.closed]
+        judged = [*late.get(rep.code, ()), *own]
+        closed = [visit for visit in judged if visit.closed]
         days.append(
             RepDay(
                 rep=rep.code,
@@ -120,7 +134,7 @@ def rep_days(work: Work, reps: Sequence[Employee], day: date, limits: Limits) ->
                 visits=len(own),
                 short_visits=tuple(visit.id for visit in closed if _too_short(visit.lasted, limits)),
                 doubtful_visits=tuple(visit.id for visit in closed if visit.level is Level.DOUBTFUL),
-                same_photo_visits=tuple(visit.id for visit in own if visit.id in used),
+                same_photo_visits=tuple(visit.id for visit in judged if visit.id in used),
                 overdue_follow_ups=overdue.get(rep.code, 0),
                 new_outlets=new.get(rep.code, {}),
             )
@@ -247,6 +261,11 @@ def _finding(item: Finding) -> Say:
         f"alert_line.{item.rule.value}",
         {"district": item.district, "count": len(item.reps), "days": item.days, "visits": len(item.visits)},
     )
+
+
+def _days_between(first: date, end: date) -> list[date]:
+    """From the first day on, without the last."""
+    return [first + timedelta(days=number) for number in range((end - first).days)]
 
 
 def _too_short(lasted: timedelta, limits: Limits) -> bool:

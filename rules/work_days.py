@@ -1,6 +1,6 @@
 """Which days are worked: the firm's days of the week, but for the public holidays, and the weekends worked for them."""
 
-from datetime import date
+from datetime import date, timedelta
 from functools import lru_cache
 
 import chinese_calendar
@@ -15,6 +15,14 @@ def works(day: date, limits: Limits) -> bool:
     that it has not yet, the day of the week decides alone.
     """
     return not limits.work_days or _works(day, limits.work_days, limits.holidays_off)
+
+
+def worked_before(day: date, limits: Limits) -> date:
+    """The last working day before this one."""
+    before = day - timedelta(days=1)
+    while not works(before, limits):
+        before -= timedelta(days=1)
+    return before
 
 
 def holidays_are_known(day: date) -> bool:

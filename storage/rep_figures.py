@@ -32,14 +32,18 @@ class VisitFacts:
     lasted: timedelta
 
 
-def visits_of_reps(work: Work, reps: Collection[str], day: date) -> list[VisitFacts]:
-    """Their visits of a local day in the order they were opened, what was undone left out."""
+def visits_of_reps(work: Work, reps: Collection[str], day: date, after: datetime | None = None) -> list[VisitFacts]:
+    """Their visits of a local day in the order they were opened, what was undone left out; with `after` those alone
+    that were closed later than that, or opened, where they are open still.
+    """
     v = _VISIT.c
     query = (
         select(v.id, v.rep, v.state, v.grade, v.opened_at, v.left_at)
         .where(among(work, v.rep, reps), v.local_day == day, v.state != State.VOID.value)
         .order_by(v.opened_at, v.id)
     )
+    if after is not None:
+        query = query.where(func.coalesce(v.closed_at, v.opened_at) > after)
     rows: list[Any] = list(work.run(query))
     return [
         VisitFacts(number, rep, state == State.CLOSED.value, Level(grade) if grade else None, _lasted(opened, left))
