@@ -7,6 +7,7 @@ shuffles the order and prints the seed; `make test ARGS=--randomly-seed=7` repea
 
 import logging
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,10 @@ from bot.logs import QUIET
 from tests import databases
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Whoever runs the tests in the background of a script has them ignore Ctrl-C, and so all that they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
