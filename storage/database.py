@@ -22,6 +22,7 @@ from sqlalchemy import (
     Select,
     bindparam,
     column,
+    event,
     func,
     select,
     table,
@@ -313,6 +314,7 @@ class Database:
         self.holder = secrets.token_hex(12)  # who this process is to the others; see storage.leases
         self.timed: Callable[[float], None] | None = None  # told the seconds of each transaction that committed
         self._lock = None
+        self._closed = False
         self._one_by_one: SharedCommit | None = None
         self._plans, self._dialects = Plans(), Dialects()
         if self.url.get_backend_name() == "sqlite" and reads_only:
@@ -329,6 +331,7 @@ class Database:
         else:
             self.writer = postgres_engine(self.url, self.holder)
             self.reader = self.writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            event.listen(self.writer, "checkin", self._back)
             if reads_only:
                 self.writer = self.reader
         walls.watch(self.writer)  # and with it the reader, where that is made of it
@@ -391,11 +394,18 @@ class Database:
             return f"PostgreSQL {connection.exec_driver_sql('show server_version').scalar_one()}"
 
     def close(self) -> None:
+        """A transaction that is still open in some thread goes on to its end."""
+        self._closed = True
         self.reader.dispose()
         self.writer.dispose()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def _back(self, connection: Any, _record: object) -> None:
+        """The pool of a closed database keeps what comes back late, and the server would wait for it."""
+        if self._closed and connection is not None:
+            connection.close()
 
 
 def _lock_number(name: str) -> Any:

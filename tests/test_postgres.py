@@ -270,3 +270,21 @@ def test_the_password_is_in_no_message_of_the_database(url: str) -> None:
     assert "hunter2" not in f"{database.url} {database.url!r} {database.version}"
     assert re.match(r"PostgreSQL \d+", database.version)
     database.close()
+
+
+def test_a_transaction_that_outlives_its_database_leaves_no_connection_behind(two: tuple[Database, Database]) -> None:
+    """A thread may be within one when the bot stops: it ends, and the server is rid of it."""
+    one, other = two
+    with one.work(WHOLE) as work:
+        number = work.session.execute(text("select pg_backend_pid()")).scalar_one()
+        one.close()
+        people.save_employees(work, [REP])
+    with other.read(WHOLE) as work:
+        assert people.employee(work, REP.code) == REP
+    gone = text("select count(*) from pg_stat_activity where pid = :pid")
+    for _ in range(100):
+        with other.read(WHOLE) as work:
+            if not work.session.execute(gone, {"pid": number}).scalar_one():
+                return
+        threading.Event().wait(0.05)
+    raise AssertionError("the server still holds its connection")
