@@ -22,8 +22,8 @@ endif
 ON_POSTGRES_TOO := $(addprefix tests/test_,migrations.py receive.py intake.py sender.py jobs.py many_processes.py schedules.py send_limits.py transcripts.py) \
 	-k "not test_transcripts and not stopped and not without_trouble or comes_out_as_written"
 
-# Many tests wait for something more than they work. What somebody picks out runs in one process, where it is easier to watch.
-SIDE_BY_SIDE := $(if $(ARGS),,-n auto --dist worksteal)
+# Many tests wait for something more than they work: one process more than there are cores. What somebody picks out runs in one, where it is easier to watch.
+SIDE_BY_SIDE := $(if $(ARGS),,-n $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1) --dist worksteal)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
