@@ -1,6 +1,6 @@
 """今日异常预警: made once a day for every manager's own region, and drilled into by taps."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -118,8 +118,9 @@ def rep_days(
         of_rep.setdefault(visit.rep, []).append(visit)
     late: dict[str, list[VisitFacts]] = {}
     for earlier in _days_between(told.astimezone(zone).date(), day) if told is not None else ():
-        used |= _with_used_photos(work, codes, earlier)
-        for visit in rep_figures.visits_of_reps(work, codes, earlier, told):
+        untold = rep_figures.visits_of_reps(work, codes, earlier, told)
+        used |= _with_used_photos(work, {visit.rep for visit in untold}, earlier) if untold else set()
+        for visit in untold:
             late.setdefault(visit.rep, []).append(visit)
     days = []
     for rep in reps:
@@ -272,7 +273,7 @@ def _too_short(lasted: timedelta, limits: Limits) -> bool:
     return lasted.total_seconds() < limits.shortest_visit_minutes * 60
 
 
-def _with_used_photos(work: Work, reps: Sequence[str], day: date) -> set[int]:
+def _with_used_photos(work: Work, reps: Collection[str], day: date) -> set[int]:
     """The visits all of whose photos were used before."""
     visits = rep_figures.visits_with_a_used_photo(work, reps, day)
     photos = evidence.photos(work, {photo for visit in visits for photo in visit.ids("photo")})

@@ -27,20 +27,19 @@ def worked_before(day: date, limits: Limits) -> date:
 
 def holidays_are_known(day: date) -> bool:
     """Whether the public holidays of its year have been published, and this version has them."""
-    try:
-        chinese_calendar.get_holiday_detail(day)
-    except NotImplementedError:
-        return False
-    return True
+    return _published(day) is not None
 
 
 @lru_cache(4096)  # asked again for each of thousands of reps
 def _works(day: date, work_days: tuple[int, ...], holidays_off: bool) -> bool:
-    if holidays_off:
-        try:
-            free, holiday = chinese_calendar.get_holiday_detail(day)
-        except NotImplementedError:  # the library's word for a year that is not published
-            holiday = None
-        if holiday is not None:
-            return not free
-    return day.weekday() in work_days
+    free, holiday = (_published(day) if holidays_off else None) or (False, None)
+    return day.weekday() in work_days if holiday is None else not free
+
+
+def _published(day: date) -> tuple[bool, str | None] | None:
+    """Whether the day is free, and for which holiday (also where it is worked for one); None of an unpublished year."""
+    try:
+        free, holiday = chinese_calendar.get_holiday_detail(day)
+    except NotImplementedError:  # the library's word for it
+        return None
+    return free, holiday

@@ -1,12 +1,14 @@
 """What the test firms of all channels have in common: a look at their rows, and a callback that is really served."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Protocol
 
 from aiohttp import web
 from sqlalchemy import select
 
+from bot.app import App
 from rules.visit import Visit
 from storage import jobs, outbox, visits
 from storage.database import Database
@@ -46,15 +48,29 @@ class FirmRows:
             return [visits.visit_of(row) for row in work.session.scalars(select(VisitRow).order_by(VisitRow.id))]
 
 
+class Called(Protocol):
+    """A firm whose platform calls it."""
+
+    app: App
+    database: Database
+    url: str
+
+    async def callback(self, request: web.Request) -> web.StreamResponse: ...
+
+
 @asynccontextmanager
-async def served(path: str, callback: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
-    """The callback on this machine's loopback; its address."""
+async def at_work(firm: Called, path: str) -> AsyncIterator[None]:
+    """The bot runs, and its callback is served on this machine's loopback, at `firm.url`."""
     site = web.Application()
-    site.router.add_route("*", path, callback)
+    site.router.add_route("*", path, firm.callback)
     runner = web.AppRunner(site, access_log=None, shutdown_timeout=0.2)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
+        firm.url = f"http://127.0.0.1:{runner.addresses[0][1]}{path}"
+        await firm.app.start()
+        yield
     finally:
+        await firm.app.stop()
         await runner.cleanup()
+        firm.database.close()

@@ -28,7 +28,7 @@ from storage import outbox, people, push_budget
 from storage.outbox import Outgoing
 from storage.people import Account
 from tests.databases import WHOLE
-from tests.firmrows import FirmRows, served
+from tests.firmrows import FirmRows, at_work
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -213,15 +213,8 @@ async def running(
     """The firm's bot, receiving and sending."""
     async with OfficialPlatform(callback_s=callback_s) as platform:
         firm = MpFirm(folder, platform, transcriber or Deaf(), Clock(speed), **more)
-        try:
-            async with served(CALLBACK_PATH, firm.callback) as firm.url:
-                try:
-                    await firm.app.start()
-                    yield firm
-                finally:
-                    await firm.app.stop()
-        finally:
-            firm.database.close()
+        async with at_work(firm, CALLBACK_PATH):
+            yield firm
 
 
 def fast(**more: Any) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from storage import people
 from storage.people import Account
 from storage.tables.post import CardRow
 from tests.databases import WHOLE
-from tests.firmrows import FirmRows, served
+from tests.firmrows import FirmRows, at_work
 from tests.telegramfirm import SHOP, Clock, Deaf, firm_tools, sample_database
 
 CLIPS = SAMPLE_FIRM / "clips"
@@ -173,12 +173,5 @@ async def running(
     """The firm's bot, receiving and sending. `how`: see WecomFirm."""
     async with WorkPlatform(members=MEMBERS) as platform:
         firm = WecomFirm(folder, platform, transcriber or Deaf(), Clock(speed), **how)
-        try:
-            async with served(CALLBACK_PATH, firm.callback) as firm.url:
-                try:
-                    await firm.app.start()
-                    yield firm
-                finally:
-                    await firm.app.stop()
-        finally:
-            firm.database.close()
+        async with at_work(firm, CALLBACK_PATH):
+            yield firm
