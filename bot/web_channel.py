@@ -10,13 +10,14 @@ from bot.channels import Accept, MediaProblem, Rendered
 from bot.rendering import render
 from handlers.messages import Media
 from rules.limits import Limits
+from storage.chats import CHANNEL
 from storage.database import Database
 from storage.files import Files
 from storage.inbox import Delivery
 from storage.outbox import Outgoing
 from web.app import make_app
 from web.sessions import Sessions
-from web.site import CHANNEL, Shown, Site, WebSettings
+from web.site import Shown, Site, WebSettings
 
 # How long an open page may keep the server from stopping; event streams end at once by themselves.
 _GOODBYE_S = 5.0

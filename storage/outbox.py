@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import bindparam, case, exists, select, text, update
+from sqlalchemy import bindparam, case, exists, select, update
 
 from storage.database import INSERTS, Work
-from storage.tables.columns import plain
+from storage.tables.columns import plain, spelt_out
 from storage.tables.post import OutboxRow
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _HEADS = (
         _OUTBOX.c.due_at <= bindparam("at"),
         _OUTBOX.c.channel.in_(bindparam("channels", expanding=True)),
         ~exists().where(
-            _EARLIER.c.state == text("'due'"),  # spelt out: the index holds only these
+            spelt_out(_EARLIER.c.state, "due"),
             _EARLIER.c.channel == _OUTBOX.c.channel,
             _EARLIER.c.chat_ref == _OUTBOX.c.chat_ref,
             _EARLIER.c.id < _OUTBOX.c.id,
@@ -46,7 +46,9 @@ _HEADS = (
 _RELEASE = (
     update(_OUTBOX)
     .where(
-        _OUTBOX.c.state == "waiting", _OUTBOX.c.channel == bindparam("where"), _OUTBOX.c.chat_ref == bindparam("who")
+        spelt_out(_OUTBOX.c.state, "waiting"),
+        _OUTBOX.c.channel == bindparam("where"),
+        _OUTBOX.c.chat_ref == bindparam("who"),
     )
     .values(
         state=case((_OUTBOX.c.made_at < bindparam("oldest"), "dropped"), else_="due"), due_at=bindparam("at"), tries=0
@@ -149,7 +151,7 @@ def due(
     # A busy chat has one head at most, so this many are enough. What they say is read only of those that are free.
     heads = work.run(_HEADS, at=now, channels=list(channels), most=limit + len(busy))
     free = [row.id for row in heads if f"{row.channel}:{row.chat_ref}" not in busy][:limit]
-    return [_outgoing(row) for row in work.run(_THESE, ids=free)] if free else []
+    return [outgoing(row) for row in work.run(_THESE, ids=free)] if free else []
 
 
 def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]:
@@ -159,7 +161,7 @@ def still_due(work: Work, now: datetime, ids: Collection[int]) -> list[Outgoing]
         .where(_OUTBOX.c.id.in_(list(ids)), _OUTBOX.c.state == "due", _OUTBOX.c.due_at <= now)
         .order_by(_OUTBOX.c.id)
     )
-    return [_outgoing(row) for row in rows]
+    return [outgoing(row) for row in rows]
 
 
 def sent(work: Work, message_id: int, now: datetime, provider_id: str) -> None:
@@ -215,7 +217,7 @@ def due_behind(work: Work, head: Outgoing, now: datetime, limit: int = 20) -> li
         .order_by(OutboxRow.id)
         .limit(limit)
     )
-    return [_outgoing(row) for row in itertools.takewhile(lambda row: row.due_at <= now, rows)]
+    return [outgoing(row) for row in itertools.takewhile(lambda row: row.due_at <= now, rows)]
 
 
 def shut(work: Work, message_id: int, reason: str) -> None:
@@ -257,7 +259,7 @@ def undelivered(work: Work, since: datetime, until: datetime) -> list[Outgoing]:
         )
         .order_by(OutboxRow.id)
     )
-    return [_outgoing(row) for row in rows]
+    return [outgoing(row) for row in rows]
 
 
 def sent_since(work: Work, channel: str, since: datetime) -> list[tuple[str, datetime]]:
@@ -284,16 +286,17 @@ def to_chat(work: Work, channel: str, chat_ref: str, after: int = 0) -> list[Out
         .where(_OUTBOX.c.channel == channel, _OUTBOX.c.chat_ref == chat_ref, _OUTBOX.c.id > after)
         .order_by(_OUTBOX.c.id)
     )
-    return [_outgoing(row) for row in rows]
+    return [outgoing(row) for row in rows]
 
 
 def after(work: Work, row: int) -> list[Outgoing]:
     """Everything queued after a row, to anybody, in order."""
     rows = work.run(select(_OUTBOX).where(_OUTBOX.c.id > row).order_by(_OUTBOX.c.id))
-    return [_outgoing(item) for item in rows]
+    return [outgoing(item) for item in rows]
 
 
-def _outgoing(row: Any) -> Outgoing:
+def outgoing(row: Any) -> Outgoing:
+    """A row of the table."""
     return Outgoing(
         dedupe_key=row.dedupe_key,
         channel=row.channel,

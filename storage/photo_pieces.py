@@ -27,7 +27,7 @@ PIECES = 10
 WIDTHS = (26,) * 6 + (25,) * 4  # bits of each piece, from the most significant
 LEAST_QUALITY = 50  # as in handlers.photos: below it a fingerprint means nothing, and is not kept here
 MOST_VALUES = 20_000  # asking for more takes longer than reading a year of a large firm
-FEW_PHOTOS = 2_000  # up to here reading all of them takes no longer than asking
+FEW_PHOTOS = 1_000  # up to here reading all of them takes no longer than asking
 
 _PHOTO, _PIECES = plain(PhotoRow), plain(PhotoPiecesRow)
 _KEEP = insert(_PIECES)

@@ -14,12 +14,16 @@ from rules.visit import Answer, Source, State, Trace, Visit
 from storage.database import Work, insert_one
 from storage.many import one_of
 from storage.scope import OutOfScope
-from storage.tables.columns import plain
+from storage.tables.columns import plain, spelt_out
 from storage.tables.visits import VisitChangeRow, VisitRow
 
 _VISIT, _CHANGE = plain(VisitRow), plain(VisitChangeRow)
 _ONE = select(_VISIT).where(_VISIT.c.id == bindparam("row_id"))
-_OPEN = select(_VISIT).where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.OPEN.value).order_by(_VISIT.c.id)
+_OPEN = (
+    select(_VISIT)
+    .where(_VISIT.c.rep == bindparam("who"), spelt_out(_VISIT.c.state, State.OPEN.value))
+    .order_by(_VISIT.c.id)
+)
 _NEWEST = select(_VISIT).order_by(_VISIT.c.opened_at.desc(), _VISIT.c.id.desc()).limit(bindparam("most"))
 _LATEST = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state != State.VOID.value)
 _CLOSED = _NEWEST.where(_VISIT.c.rep == bindparam("who"), _VISIT.c.state == State.CLOSED.value)

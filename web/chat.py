@@ -21,12 +21,12 @@ from handlers.wire import incoming_to_plain
 from rules.evidence import PlaceKind
 from rules.people import Part, system
 from storage import chats, firm
-from storage.chats import Heard
+from storage.chats import CHANNEL, Heard
 from storage.database import Work
 from storage.inbox import Delivery
 from storage.outbox import Outgoing
 from web.files import file_response
-from web.site import CHANNEL, MB, SITE, Refusal, Site, Visitor, data, json_body, page, visitor_of
+from web.site import MB, SITE, Refusal, Site, Visitor, data, json_body, page, visitor_of
 
 routes = web.RouteTableDef()
 
@@ -51,10 +51,9 @@ async def history(request: web.Request) -> web.StreamResponse:
     before = _time(request.query.get("before"))
 
     def find(work: Work) -> tuple[list[Heard], list[Outgoing], set[int]]:
-        own = chats.heard_from(work, CHANNEL, visitor.person, PAGE, before)
-        after = chats.page_start(work, CHANNEL, visitor.session.user_ref, PAGE, before)
-        said = chats.said_to(work, CHANNEL, visitor.session.user_ref, site.clock(), after)
-        said = [message for message in said if before is None or message.made_at < before][-PAGE:]
+        own = chats.heard_from(work, visitor.person, PAGE, before)
+        after = chats.page_start(work, visitor.session.user_ref, PAGE, before)
+        said = chats.said_to(work, visitor.session.user_ref, site.clock(), after, before=before)[-PAGE:]
         return own, said, _answered(work, visitor, said)
 
     own, said, answered = await site.look(find, visitor.scope)
@@ -141,7 +140,7 @@ async def own_file(request: web.Request) -> web.StreamResponse:
     """The photo or recording that this person sent in a message."""
     site, visitor = request.app[SITE], await visitor_of(request)
     number = _number(request.match_info["inbox"])
-    heard = await site.look(lambda work: chats.heard(work, CHANNEL, visitor.person, number), visitor.scope)
+    heard = await site.look(lambda work: chats.heard(work, visitor.person, number), visitor.scope)
     media = (heard.message.get("media") if heard is not None else None) or {}
     if not media.get("file"):
         raise Refusal(404, "not_found")
@@ -154,7 +153,7 @@ async def bots_image(request: web.Request) -> web.StreamResponse:
     site, visitor = request.app[SITE], await visitor_of(request)
     number = _number(request.match_info["outbox"])
     said = await site.look(
-        lambda work: chats.said_to(work, CHANNEL, visitor.session.user_ref, site.clock(), number - 1)[:1],
+        lambda work: chats.said_to(work, visitor.session.user_ref, site.clock(), number - 1, most=1),
         visitor.scope,
     )
     attached = said[0].body.get("attach") if said and said[0].id == number else None
@@ -165,8 +164,8 @@ async def bots_image(request: web.Request) -> web.StreamResponse:
 
 def _news(work: Work, site: Site, visitor: Visitor, after: int) -> tuple[list[Outgoing], set[int]]:
     chat_ref = visitor.session.user_ref
-    said = chats.said_to(work, CHANNEL, chat_ref, site.clock(), after)
-    recent = chats.said_to(work, CHANNEL, chat_ref, site.clock(), chats.page_start(work, CHANNEL, chat_ref, PAGE))
+    said = chats.said_to(work, chat_ref, site.clock(), after)
+    recent = chats.said_to(work, chat_ref, site.clock(), chats.page_start(work, chat_ref, PAGE))
     return said, _answered(work, visitor, [*recent, *said])
 
 

@@ -10,9 +10,10 @@ import texts
 from handlers import joining
 from rules.people import Employee, Part, system
 from storage import firm, people
+from storage.chats import CHANNEL
 from storage.database import Work
 from storage.people import Account
-from web.site import CHANNEL, SITE, Refusal, Site, data, json_body, log_in, visitor_of
+from web.site import SITE, Refusal, Site, data, json_body, log_in, visitor_of
 
 routes = web.RouteTableDef()
 

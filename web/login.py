@@ -8,8 +8,9 @@ from aiohttp import web
 import texts
 from handlers.messages import Incoming, Kind
 from handlers.wire import incoming_to_plain
+from storage.chats import CHANNEL
 from storage.inbox import Delivery
-from web.site import CHANNEL, IS_NEW, SITE, Refusal, data, json_body, log_in, page, visitor_of, words_for
+from web.site import IS_NEW, SITE, Refusal, data, json_body, log_in, page, visitor_of, words_for
 
 routes = web.RouteTableDef()
 _INVITE = re.compile(r"[A-Za-z0-9_-]{16,64}")

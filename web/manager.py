@@ -22,11 +22,12 @@ from rules.people import Employee, scope_of
 from rules.products import Product
 from rules.visit import Visit
 from storage import audit, figures, firm, people
+from storage.chats import CHANNEL
 from storage.database import Work
 from storage.evidence import Appeal, Note
 from texts import Texts
 from web.files import file_response
-from web.site import CHANNEL, SITE, Refusal, data, manager_of, page
+from web.site import SITE, Refusal, data, manager_of, page
 
 routes = web.RouteTableDef()
 

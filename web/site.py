@@ -18,6 +18,7 @@ import texts
 from rules.limits import Limits
 from rules.people import Employee, Part, Scope, scope_of, system
 from storage import people
+from storage.chats import CHANNEL
 from storage.database import Database, Work
 from storage.files import Files
 from storage.inbox import Delivery
@@ -26,7 +27,6 @@ from storage.people import Account
 from texts import Texts
 from web.sessions import COOKIE, Session, Sessions
 
-CHANNEL = "web"
 MB = 1024 * 1024
 STATIC = Path(__file__).parent / "static"
 _OWN_PATHS = ("/api/", "/chat", "/manager", "/join/")

@@ -6,12 +6,15 @@ from typing import Any, cast
 from sqlalchemy import (
     JSON,
     BigInteger,
+    ColumnElement,
     DateTime,
+    Index,
     Integer,
     MetaData,
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase
@@ -48,6 +51,20 @@ NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "ck": "%(table_name)s_%(constraint_name)s_check",
 }
+
+
+def index_of_some(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows alone for which this holds. A statement that it is to serve says so with `spelt_out`."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
+def spelt_out(column: Any, value: str) -> ColumnElement[bool]:
+    """That a column has one of our own words, in the statement itself: PostgreSQL may plan for any value that a
+    parameter has, and would leave an index of some rows alone. Raises ValueError for what is no plain word.
+    """
+    if not (value.isascii() and value.isidentifier()):
+        raise ValueError(value)
+    return cast("ColumnElement[bool]", column == text(f"'{value}'"))
 
 
 def storable(value: str | None) -> str | None:

@@ -3,10 +3,10 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint, text
+from sqlalchemy import BigInteger, ForeignKey, Index, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage.tables.columns import Base, BigId, Line, Words
+from storage.tables.columns import Base, BigId, Line, Words, index_of_some
 
 
 class InboxRow(Base):
@@ -16,6 +16,8 @@ class InboxRow(Base):
     __table_args__ = (
         UniqueConstraint("channel", "account", "delivery_key"),
         Index("ix_inbox_waiting", "state", "person", "position"),
+        # The page asks for one person's; other channels show what was said themselves.
+        index_of_some("ix_inbox_page", "person", "id", where="channel = 'web'"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     channel: Mapped[str] = mapped_column(Line(20))
@@ -44,14 +46,10 @@ class OutboxRow(Base):
         UniqueConstraint("dedupe_key"),
         Index("ix_outbox_due", "state", "due_at", "id"),
         # What is due only: a few rows, however long the history.
-        Index(
-            "ix_outbox_chat",
-            "channel",
-            "chat_ref",
-            "id",
-            sqlite_where=text("state = 'due'"),
-            postgresql_where=text("state = 'due'"),
-        ),
+        index_of_some("ix_outbox_chat", "channel", "chat_ref", "id", where="state = 'due'"),
+        # What waits for its person to write: asked for at each of their messages.
+        index_of_some("ix_outbox_waiting", "channel", "chat_ref", where="state = 'waiting'"),
+        index_of_some("ix_outbox_page", "chat_ref", "id", where="channel = 'web'"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     dedupe_key: Mapped[str] = mapped_column(Line(200))

@@ -3,10 +3,10 @@
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, text
+from sqlalchemy import JSON, ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
-from storage.tables.columns import Base, BigId, Line, Words
+from storage.tables.columns import Base, BigId, Line, Words, index_of_some
 
 
 class VisitRow(Base):
@@ -14,12 +14,15 @@ class VisitRow(Base):
     __table_args__ = (
         Index("ix_visit_rep_day", "rep", "local_day"),
         Index("ix_visit_rep_opened", "rep", "opened_at"),
+        Index("ix_visit_outlet_opened", "outlet", "opened_at"),
         Index("ix_visit_day", "local_day", "opened_at"),
+        # What is open only: a few rows of each rep, however long the history.
+        index_of_some("ix_visit_open", "rep", where="state = 'open'"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"))
-    outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"), index=True)
-    state: Mapped[str] = mapped_column(Line(10), index=True)
+    outlet: Mapped[str | None] = mapped_column(ForeignKey("outlet.code"))
+    state: Mapped[str] = mapped_column(Line(10))
     outcome: Mapped[str | None] = mapped_column(Line(10))
     opened_at: Mapped[datetime]
     touched_at: Mapped[datetime | None]
@@ -38,12 +41,7 @@ class VisitChangeRow(Base):
     __tablename__ = "visit_change"
     __table_args__ = (
         # What was taken back only: a few rows, asked for by whoever counts what still holds.
-        Index(
-            "ix_visit_change_undone",
-            "id",
-            sqlite_where=text("undone_at IS NOT NULL"),
-            postgresql_where=text("undone_at IS NOT NULL"),
-        ),
+        index_of_some("ix_visit_change_undone", "id", where="undone_at IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     visit: Mapped[int] = mapped_column(ForeignKey("visit.id"), index=True)
@@ -98,12 +96,7 @@ class PhotoRow(Base):
     __tablename__ = "photo"
     __table_args__ = (
         # What was used before only: a few rows.
-        Index(
-            "ix_photo_used",
-            "visit",
-            sqlite_where=text("same_as IS NOT NULL"),
-            postgresql_where=text("same_as IS NOT NULL"),
-        ),
+        index_of_some("ix_photo_used", "visit", where="same_as IS NOT NULL"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
@@ -180,7 +173,10 @@ class AppealRow(Base):
 
 class FollowUpRow(Base):
     __tablename__ = "follow_up"
-    __table_args__ = (Index("ix_follow_up_due", "state", "remind_at"), Index("ix_follow_up_last", "state", "last"))
+    __table_args__ = (
+        Index("ix_follow_up_due", "state", "reminded_at", "remind_at"),
+        Index("ix_follow_up_last", "state", "last"),
+    )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     rep: Mapped[str] = mapped_column(ForeignKey("employee.code"), index=True)
     outlet: Mapped[str] = mapped_column(ForeignKey("outlet.code"), index=True)
