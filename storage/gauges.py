@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, case, delete, exists, func, select
 from storage import alerts, jobs, leases
 from storage.database import Work, insert
 from storage.jobs import Depth
-from storage.tables.columns import plain
+from storage.tables.columns import plain, spelt_out
 from storage.tables.firm import RevisionRow
 from storage.tables.people import AccountRow
 from storage.tables.post import InboxRow, OutboxRow
@@ -75,7 +75,7 @@ def look(work: Work, now: datetime, channels: Collection[str]) -> Gauges:
 
 def _first_unsent(now: datetime, channels: Collection[str]) -> Select[Any]:
     first = ~exists().where(
-        _BEFORE.c.state == "due",
+        spelt_out(_BEFORE.c.state, "due"),
         _BEFORE.c.channel == _OUTBOX.c.channel,
         _BEFORE.c.chat_ref == _OUTBOX.c.chat_ref,
         _BEFORE.c.id < _OUTBOX.c.id,

@@ -211,7 +211,7 @@ def due_behind(work: Work, head: Outgoing, now: datetime, limit: int = 20) -> li
         .where(
             OutboxRow.channel == head.channel,
             OutboxRow.chat_ref == head.chat_ref,
-            OutboxRow.state == "due",
+            spelt_out(OutboxRow.state, "due"),
             OutboxRow.id > head.id,
         )
         .order_by(OutboxRow.id)
