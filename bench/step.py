@@ -72,6 +72,7 @@ _OUTBOX = Table(
 _JOB = Table("bare_job", _META, Column("id", _BIG, primary_key=True), Column("args", JSON))
 _TAKE = {name: sql(_INBOX).on_conflict_do_nothing().returning(_INBOX.c.id) for name, sql in INSERTS.items()}
 _READ = select(_STATE.c.data).where(_STATE.c.chat == bindparam("who"))
+_ADD_STEP, _ADD_MESSAGE, _ADD_JOB = insert(_STEP), insert(_OUTBOX), insert(_JOB)
 _PUT = {}
 for _name, _sql in INSERTS.items():
     _put = _sql(_STATE)
@@ -168,9 +169,9 @@ def bare(database: Database, chat: str) -> Step:
             state = work.run(_READ, who=chat).scalar_one_or_none() or {"steps": 0, "answers": "答" * 200}
             state["steps"] += 1
             work.run(_PUT[work.dialect], chat=chat, data=state)
-            work.run(insert(_STEP), chat=chat, at=START, data=state)
-            work.run(insert(_OUTBOX), key=key, body={"text": "已记录" * 20, "buttons": ["确认", "修改"]})
-            work.run(insert(_JOB), args={"step": key})
+            work.run(_ADD_STEP, chat=chat, at=START, data=state)
+            work.run(_ADD_MESSAGE, key=key, body={"text": "已记录" * 20, "buttons": ["确认", "修改"]})
+            work.run(_ADD_JOB, args={"step": key})
 
     return step
 
