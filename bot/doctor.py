@@ -15,7 +15,7 @@ from bot.settings import Settings, unknown_variables
 from bot.wiring import has_model
 from rules.people import Part, system
 from rules.work_days import holidays_are_known
-from storage import alerts, health
+from storage import alerts, health, indexes
 from storage.database import Database
 from storage.engines import DatabaseAway, NoDriver, moved_mark, moved_to
 from storage.migrate import current, fits, knows, newest
@@ -157,6 +157,8 @@ def _inside(
         yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
         return
     yield Finding("fine", "doctor.revision", {"revision": revision})
+    if lacking := indexes.lacking(database):
+        yield Finding("hint", "doctor.indexes", {"count": len(lacking), "names": lacking})
     if database.shared:
         with database.read(system(Part.CONSOLE)) as work:
             alive = health.alive(work, database.holder)

@@ -34,8 +34,8 @@ from reports.firm_import import Change, FirmData, ImportRefused, compare, read_f
 from reports.firm_rows import RowProblem
 from rules.audit import Action, plain
 from rules.people import Employee, Part, system
+from storage import indexes, people
 from storage import migrate as migrations
-from storage import people
 from storage.database import Database, Work
 
 if TYPE_CHECKING:
@@ -354,10 +354,16 @@ def migrate(context: click.Context) -> None:
     """把数据库升级到这个版本。run 和 demo 启动时会自动做；可以重复运行。"""
     with unmigrated_database(settings_of(context)) as database:
         before = migrations.current(database)
-        migrations.migrate(database)
+        migrations.migrate(database, tell=_tell_of_index)
         after = migrations.current(database)
+        if indexes.lacking(database) and not indexes.build(database, _tell_of_index):
+            click.echo(say("migrate.elsewhere"))
     key = "migrate.nothing" if before == after else "migrate.done"
     click.echo(say(key, before=before or say("migrate.none"), after=after))
+
+
+def _tell_of_index(name: str, number: int, of: int) -> None:
+    click.echo(say("migrate.index", name=name, number=number, of=of))
 
 
 @click.command("check-config")

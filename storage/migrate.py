@@ -1,4 +1,5 @@
-"""Bringing a database's tables to the shape this version wants: Alembic called from code, all in one transaction.
+"""Bringing a database's tables to the shape this version wants: Alembic called from code, all in one transaction; then
+the indexes of tables that are long already (storage.indexes).
 
 Alembic is loaded only where there is something to walk: a start that finds the newest shape does without its 12 MB.
 """
@@ -12,6 +13,7 @@ from sqlalchemy import Select, column, func, inspect, select, table
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from storage import indexes
 from storage.database import INSERTS, Database
 from storage.tables import Base
 from storage.tables.columns import plain
@@ -37,12 +39,14 @@ class MadeByNewer(Exception):
 # The oldest program, by the newest revision it knows, that can still work on the tables of this version. Raised only
 # by a release that takes something away (expand, then contract: docs/operations.md).
 OLDEST_PROGRAM = 12
+INDEXES_LATER = "indexes_later"  # a migration that is told so leaves them to storage.indexes
 _NUMBERS = plain(RevisionRow)
 
 
-def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
+def migrate(database: Database, scripts: Path = SCRIPTS, tell: indexes.Tell = indexes.silent) -> None:
     """Walk up to the newest shape. A database that is there already is not touched, nor one that a newer version has
     only widened: old and new run side by side during an upgrade. Raises MadeByNewer where that cannot be.
+    `tell`: see storage.indexes.build.
     """
     found = current(database)
     if found == _last(scripts):
@@ -52,7 +56,9 @@ def migrate(database: Database, scripts: Path = SCRIPTS) -> None:
             raise MadeByNewer(found)
         return
     with _alembic(database, scripts) as config:
+        config.attributes[INDEXES_LATER] = database.shared and found is not None
         _walk_up(config)
+    indexes.build(database, tell)
 
 
 def _walk_up(config: "Config") -> None:

@@ -23,6 +23,7 @@ MAY_BE_RAW = {
     "storage/shared_commit.py": "begins and ends the transaction that units of work share",
     "storage/scope.py": "spells the conditions",
     "storage/migrate.py": "changes tables, for the whole firm",
+    "storage/indexes.py": "builds indexes, for the whole firm",
     "storage/backup.py": "copies the file as it is, for the whole firm",
     "storage/health.py": "reads the file for damage, and pg_roles; its counts go through a scope",
     "storage/job_procrastinate.py": "Procrastinate's own tables",

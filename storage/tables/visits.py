@@ -174,7 +174,7 @@ class AppealRow(Base):
 class FollowUpRow(Base):
     __tablename__ = "follow_up"
     __table_args__ = (
-        Index("ix_follow_up_due", "state", "reminded_at", "remind_at"),
+        Index("ix_follow_up_to_remind", "state", "reminded_at", "remind_at"),
         Index("ix_follow_up_last", "state", "last"),
     )
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
