@@ -50,6 +50,12 @@ def of_day(work: Work, manager: str, day: date) -> list[Alert]:
     return [_alert(row) for row in work.run(_OF_DAY, who=manager, day=day)]
 
 
+def visits_told_of(work: Work, rule: Anomaly, first: date, end: date) -> set[int]:
+    """Which visits a finding of this rule named in any alert from the first day on, without the last."""
+    rows = work.run(select(_ALERT.c.findings).where(_ALERT.c.local_day >= first, _ALERT.c.local_day < end))
+    return {visit for found in rows.scalars() for name, *_, visits in found if name == rule.value for visit in visits}
+
+
 @dataclass(frozen=True, slots=True)
 class Missed:
     """A push that was found due so late that it was not made any more."""

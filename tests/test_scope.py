@@ -25,6 +25,7 @@ from sqlalchemy.exc import DatabaseError, NoResultFound
 import reports
 import storage
 from reports import day, grades, rules_report
+from rules.anomalies import Anomaly
 from rules.audit import Action, Entry
 from rules.evidence import Photo, Place, PlaceKind
 from rules.follow_up import FollowUp
@@ -90,6 +91,7 @@ def accounts_of_many(work: Work) -> Any:
 READS: dict[str, Call] = {
     "alerts.load": each(alerts.load, NUMBERS),
     "alerts.of_day": each(lambda work, code: alerts.of_day(work, code, DAY), CODES),
+    "alerts.visits_told_of": lambda work: alerts.visits_told_of(work, Anomaly.NO_VISIT, DAY, date(2100, 1, 1)),
     "audit.listed": lambda work: [_told(audit.listed(work, SINCE, of=code)) for code in (None, *CODES)],
     "audit.last": each(audit.last, list(Action)),
     "calibration.pairs": lambda work: calibration.pairs(work, SINCE, timedelta(days=1)),
