@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.chaos.judge import Death, judge
-from tests.chaos.kills import Kill, Outcome, Template, plan, rng_of, run
+from tests.chaos.kills import Kill, Outcome, Pace, Template, plan, rng_of, run
 from tests.chaos.points import Point
 
 RUNS = 3
@@ -24,10 +24,11 @@ async def test_killed_at_fault_points_and_at_any_instant_it_loses_nothing(tmp_pa
     between = await run(template, [Kill(0, Point("after a send", 3))], rng_of(seed), clean)
     assert (between.kills, between.verdict.faults) == (1, [])
     assert 1 <= between.verdict.sent_twice <= 3, "the provider took one a chat, and we died before we noted it"
+    pace = Pace(clean)
     for number in range(RUNS):
-        rng = rng_of(seed, number)
-        kills = plan(rng, seed, number, 1000, clean)
-        outcome = await run(template, kills, rng, clean)
+        kills = plan(rng_of(seed, number), seed, number, 1000, clean, pace)
+        outcome = await run(template, kills, rng_of(seed, number), clean)
+        pace.note(kills, outcome)
         assert outcome.verdict.faults == [], f"--seed {seed} --only {number}: {[str(kill) for kill in kills]}"
 
 

@@ -22,13 +22,14 @@ import click
 from tests.figures import FILE, figure
 
 if TYPE_CHECKING:
-    from tests.chaos.kills import Kill, Outcome, Template
+    from tests.chaos.kills import Kill, Outcome, Pace, Template
 
 
 ON_SQLITE = tuple(
     f"tests/test_{name}.py" for name in ("outages", "disk_full", "hostile_updates", "hostile_media", "export")
 )
 ON_POSTGRES = tuple(f"tests/test_{name}.py" for name in ("database_away", "dead_machine", "many_processes"))
+MOST_MISSES = 5
 
 
 @click.group()
@@ -109,7 +110,7 @@ class Killing:
     began: float = field(default_factory=time.monotonic)
 
     async def all(self, numbers: "list[int] | range", plans: tuple[str, ...]) -> int:
-        from tests.chaos.kills import Template, rng_of, run  # noqa: PLC0415 - see `choose`
+        from tests.chaos.kills import Pace, Template, rng_of, run  # noqa: PLC0415 - see `choose`
 
         with tempfile.TemporaryDirectory() as folder:
             template = Template(Path(folder))
@@ -128,7 +129,8 @@ class Killing:
             # Asked to stop, by Ctrl-C or a signal, the runs under way end and the figures are printed.
             for number in (signal.SIGINT, signal.SIGTERM):
                 asyncio.get_running_loop().add_signal_handler(number, self._stop)
-            await asyncio.gather(*(self._some(template, clean, left, plans) for _ in range(self.at_once)))
+            pace = Pace(clean)
+            await asyncio.gather(*(self._some(template, clean, left, plans, pace) for _ in range(self.at_once)))
         told = (
             f"{self.count} runs, {self.killed} kills, {self.bad} bad; runs with a message sent twice, "
             f"by first kill: {dict(self.twice.most_common()) or 0}; {time.monotonic() - self.began:.0f} s; "
@@ -138,11 +140,20 @@ class Killing:
         figure(f"kill -9, {self.database}", told)
         return 1 if self.bad else 0
 
-    async def _some(self, template: "Template", clean: "Outcome", left: Iterator[int], plans: tuple[str, ...]) -> None:
+    async def _some(
+        self, template: "Template", clean: "Outcome", left: Iterator[int], plans: tuple[str, ...], pace: "Pace"
+    ) -> None:
+        from tests.chaos.kills import Kill, plan, rng_of  # noqa: PLC0415 - see `choose`
+
         for number in left:  # all share it
             if self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes:
                 return
-            await self._one(template, clean, number, plans)
+            rng = rng_of(self.seed, number)
+            for _ in range(MOST_MISSES):  # a run that was over before its kill does not count
+                chosen = [Kill.of(text) for text in plans] or plan(rng, self.seed, number, self.runs, clean, pace)
+                if await self._one(template, clean, number, chosen, pace):
+                    break
+            self.count += 1
             if self.count % 50 == 0:
                 passed = time.monotonic() - self.began
                 click.echo(f"{self.count} runs, {self.killed} kills, {self.bad} bad, {passed:.0f} s")
@@ -150,20 +161,20 @@ class Killing:
     def _stop(self) -> None:
         self.minutes = 0
 
-    async def _one(self, template: "Template", clean: "Outcome", number: int, plans: tuple[str, ...]) -> None:
-        from tests.chaos.kills import Kill, plan, rng_of, run  # noqa: PLC0415 - see `choose`
+    async def _one(
+        self, template: "Template", clean: "Outcome", number: int, chosen: "list[Kill]", pace: "Pace"
+    ) -> bool:
+        """Whether anything was killed, or went wrong."""
+        from tests.chaos.kills import rng_of, run  # noqa: PLC0415 - see `choose`
 
-        rng = rng_of(self.seed, number)
-        chosen = [Kill.of(text) for text in plans] or plan(rng, self.seed, number, self.runs, clean)
         shown = " ".join(f'--plan "{kill}"' for kill in chosen)
         try:
-            outcome = await run(template, chosen, rng, clean, real_ear=self.real_ear)
+            outcome = await run(template, chosen, rng_of(self.seed, number), clean, real_ear=self.real_ear)
         except AssertionError as trouble:
             self.bad += 1
             click.echo(f"run {number} ({shown}): {trouble}")
-            return
-        finally:
-            self.count += 1
+            return True
+        pace.note(chosen, outcome)
         self.killed += outcome.kills
         if outcome.verdict.faults:
             self.bad += 1
@@ -172,6 +183,7 @@ class Killing:
                 click.echo(f"    {fault}")
         if outcome.verdict.sent_twice:
             self.twice[_kind(chosen[0])] += 1
+        return outcome.kills > 0 or bool(outcome.verdict.faults)
 
 
 def _kind(kill: "Kill") -> str:

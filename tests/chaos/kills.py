@@ -7,11 +7,13 @@ import random
 import shutil
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from sqlalchemy import create_engine, text
@@ -272,14 +274,33 @@ def _buttons(message: Json) -> list[list[Json]]:
     return list(message.get("reply_markup", {}).get("inline_keyboard", []))
 
 
-def plan(rng: random.Random, seed: int, number: int, runs: int, clean: Outcome) -> list[Kill]:
+class Pace:
+    """How many seconds each phase takes where nobody is killed in it, lately: a machine has quicker and slower hours,
+    and an instant that comes after the end kills nobody.
+    """
+
+    def __init__(self, clean: Outcome) -> None:
+        self._lately = [deque([seconds], maxlen=9) for seconds in clean.seconds]
+
+    def note(self, kills: list[Kill], outcome: Outcome) -> None:
+        """A run that was made: its phases without a kill, all of them where it was over before its first."""
+        for phase, seconds in enumerate(outcome.seconds):
+            if outcome.kills == 0 or all(kill.phase != phase for kill in kills):
+                self._lately[phase].append(seconds)
+
+    @property
+    def seconds(self) -> list[float]:
+        return [median(found) for found in self._lately]
+
+
+def plan(rng: random.Random, seed: int, number: int, runs: int, clean: Outcome, pace: Pace) -> list[Kill]:
     """Every point in turn, or half the runs where there are too few runs for all; then any instant; 30 % twice."""
     points = [Kill(phase, point) for phase, found in enumerate(clean.points) for point in found]
     chosen = points if len(points) <= runs // 2 else rng_of(seed).sample(points, max(1, runs // 2))
 
     def instant() -> Kill:
-        phase = rng.choices(range(len(PHASES)), weights=clean.seconds)[0]
-        return Kill(phase, rng.uniform(0.02, clean.seconds[phase]))
+        phase = rng.choices(range(len(PHASES)), weights=pace.seconds)[0]
+        return Kill(phase, rng.uniform(0.02, pace.seconds[phase]))
 
     first = chosen[number] if number < len(chosen) else instant()
     if rng.random() >= 0.3:
