@@ -5,7 +5,7 @@ token included. What the library does above it (reading the answer, 429, 403, 40
 """
 
 import io
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -98,6 +98,18 @@ class AiohttpRequest(BaseRequest):
                 return response.status, await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._as_library_error(error) from None  # the chain would show the address, and so the token
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> dict[str, Any]:
+        """As the library's own; of a message that was sent the answer repeats everything, and only its number is
+        wanted: making objects of the rest would cost a third of the sending.
+        """
+        answer: dict[str, Any] = BaseRequest.parse_json_payload(payload)
+        sent = answer.get("result")
+        if isinstance(sent, dict) and isinstance(sent.get("chat"), dict) and "message_id" in sent:
+            chat = {name: sent["chat"][name] for name in ("id", "type") if name in sent["chat"]}
+            answer["result"] = {name: sent[name] for name in ("message_id", "date") if name in sent} | {"chat": chat}
+        return answer
 
     async def download(self, url: str, limit: int) -> bytes:
         """The bytes behind an address, read piece by piece. Raises TooBig past `limit`, BadStatus, or NetworkError."""
