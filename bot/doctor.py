@@ -157,7 +157,7 @@ def _inside(
         yield Finding("hint", "doctor.older", {"revision": revision or "—", "newest": newest()})
         return
     yield Finding("fine", "doctor.revision", {"revision": revision})
-    if lacking := indexes.lacking(database):
+    if not newer and (lacking := indexes.lacking(database)):
         yield Finding("hint", "doctor.indexes", {"count": len(lacking), "names": lacking})
     if database.shared:
         with database.read(system(Part.CONSOLE)) as work:

@@ -128,6 +128,16 @@ def test_two_processes_do_not_build_side_by_side(older: Database, url: str) -> N
     other.close()
 
 
+def test_of_tables_that_a_newer_version_made_an_older_one_leaves_the_indexes_alone(older: Database, url: str) -> None:
+    migrate(older)
+    with older.connection() as connection:
+        connection.exec_driver_sql("drop index ix_visit_open")
+        connection.exec_driver_sql("update alembic_version set version_num = '9999'")
+    assert zoudian(url, "migrate").exit_code == 0
+    assert "个索引" not in zoudian(url, "doctor").output
+    assert indexes.lacking(older) == ["ix_visit_open"]
+
+
 @sqlite_only
 def test_one_process_alone_makes_them_with_its_tables(tmp_path: Path) -> None:
     database = databases.open_migrated(tmp_path)
