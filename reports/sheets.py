@@ -16,9 +16,10 @@ from xml.etree.ElementTree import ParseError
 
 MAX_BYTES = 50 * 1024 * 1024
 
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), behind any number of apostrophes.
-_RUNS = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
-_MAY_RUN = frozenset("'=+-@\t\r\n＝＋－＠")  # what such a beginning begins with: most text is told apart by one look
+# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection), behind any number of apostrophes, and
+# of blanks, which some importers cut off.
+_RUNS = re.compile(r"[' ]*[=+\-@\t\r\n＝＋－＠]")
+_MAY_RUN = frozenset("' =+-@\t\r\n＝＋－＠")  # what such a beginning begins with: most text is told apart by one look
 # A spreadsheet that expects another separator than the comma (Excel does in half of Europe) splits a line at every one,
 # and at line ends: quotes that do not stand at the beginning of what it takes for a cell mean nothing to it.
 _RUNS_BEHIND = re.compile(r"([;\t\r\n])(?=[ \"']*[=+\-@＝＋－＠])")

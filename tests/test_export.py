@@ -48,6 +48,7 @@ HOSTILE = (
     "\t=1+1",
     "\r=1+1",
     "'=1+1",
+    "  =1+1",
     "＝1+1",
     "#N/A",
 )
@@ -267,7 +268,7 @@ def test_no_text_in_any_column_of_any_table_is_run(words: list[str]) -> None:
             _write_table(Path(folder) / f"{table}.csv", book.create_sheet(table), table, [row])
             with (Path(folder) / f"{table}.csv").open(encoding="utf-8-sig", newline="") as file:
                 (written,) = list(csv.reader(file))[1:]
-            assert [cell for cell in written if cell[:1] in set("=+-@\t\r\n＝＋－＠")] == []
+            assert [cell for cell in written if cell.lstrip(" ")[:1] in set("=+-@\t\r\n＝＋－＠")] == []
             assert [from_csv_cell(cell) for cell in written] == [undefused(_cell(defused(cell))) for cell in row]
             for other in ";\t":
                 with (Path(folder) / f"{table}.csv").open(encoding="utf-8-sig", newline="") as file:
