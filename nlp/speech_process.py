@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import threading
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -150,7 +151,13 @@ class SpeechProcess:
 
 
 def _serve(pipe: Connection, settings: TranscribeSettings, memory_bytes: int | None) -> None:
-    """The child: load, say so (None, or the exception), then one answer for each question until the pipe ends."""
+    """The child. It ends in silence when its parent is gone, however suddenly."""
+    with suppress(BrokenPipeError, ConnectionResetError):
+        _load_and_answer(pipe, settings, memory_bytes)
+
+
+def _load_and_answer(pipe: Connection, settings: TranscribeSettings, memory_bytes: int | None) -> None:
+    """Load, say so (None, or the exception), then one answer for each question until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides when to stop
     if memory_bytes:
         import resource  # noqa: PLC0415  not on every system
