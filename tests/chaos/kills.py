@@ -294,9 +294,9 @@ class Pace:
 
 
 def plan(rng: random.Random, seed: int, number: int, runs: int, clean: Outcome, pace: Pace) -> list[Kill]:
-    """Every point in turn, or half the runs where there are too few runs for all; then any instant; 30 % twice."""
+    """Every point once, or three quarters of the runs where there are too few for all; then any instant; 30 % twice."""
     points = [Kill(phase, point) for phase, found in enumerate(clean.points) for point in found]
-    chosen = points if len(points) <= runs // 2 else rng_of(seed).sample(points, max(1, runs // 2))
+    chosen = rng_of(seed).sample(points, min(len(points), max(1, runs * 3 // 4)))
 
     def instant() -> Kill:
         phase = rng.choices(range(len(PHASES)), weights=pace.seconds)[0]
