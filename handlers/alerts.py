@@ -119,9 +119,9 @@ def rep_days(
     late: dict[str, list[VisitFacts]] = {}
     for earlier in _days_between(told.astimezone(zone).date(), day) if told is not None else ():
         untold = rep_figures.visits_of_reps(work, codes, earlier, told)
-        if untold:  # a photo is told of while its visit is still open, and not again when it has ended
-            used |= _with_used_photos(work, {visit.rep for visit in untold}, earlier)
-            used -= alerts.visits_told_of(work, Anomaly.SAME_PHOTO, earlier, day)
+        repeated = _with_used_photos(work, {visit.rep for visit in untold}, earlier) if untold else set()
+        if repeated:  # a photo is told of while its visit is still open, and not again when it has ended
+            used |= repeated - alerts.visits_told_of(work, Anomaly.SAME_PHOTO, earlier, day)
         for visit in untold:
             late.setdefault(visit.rep, []).append(visit)
     days = []
